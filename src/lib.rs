@@ -1,0 +1,32 @@
+//! Admission webhook that turns labelled pods into prefill and decode workers.
+//!
+//! Bytes come in as an AdmissionReview, a decision is made by pure functions over JSON, bytes go
+//! out as a patch. `docs/architecture.md` draws the rooms; a room knows those above it in this
+//! list and nothing below.
+
+// Floor 0: text and JSON.
+pub mod json;
+pub mod sidecar;
+pub mod template;
+pub mod vllm;
+pub mod yaml;
+
+// Floor 1: the two kinds.
+pub mod api;
+pub mod presets;
+
+// Floor 2: the decision.
+pub mod catalog;
+pub mod compose;
+pub mod inject;
+pub mod workload;
+
+// Floor 3: the wire format.
+pub mod review;
+
+// Floor 4: certificates.
+pub mod tls;
+
+// Floor 5: what runs.
+pub mod cli;
+pub mod server;

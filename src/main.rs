@@ -1,0 +1,3 @@
+//! The `llmisvc-webhook` binary.
+
+fn main() {}
