@@ -1,4 +1,4 @@
-//! The built-in LLMInferenceServiceConfigs, embedded as YAML.
+//! The built-in LLMInferenceServiceConfig objects, embedded as YAML.
 //!
 //! One set for each release of KServe that they follow, under the names that KServe's own configs
 //! have, so that a config in the cluster takes the place of the built-in one. The files lie beside

@@ -1,11 +1,12 @@
 //! The presets against what they are specified to hold, field by field.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
 use super::{File, ReleaseSet, V0_17, V0_20, parse};
+
+mod kserve;
 
 const SETS: [ReleaseSet; 2] = [ReleaseSet::V0_17, ReleaseSet::V0_20];
 
@@ -15,11 +16,17 @@ struct Pod {
     config: String,
     /// Below `spec`.
     pointer: &'static str,
-    decode: bool,
-    prefill: bool,
+    role: Role,
     data_parallel: bool,
     worker: bool,
     spec: Value,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Role {
+    Both,
+    Decode,
+    Prefill,
 }
 
 impl Pod {
@@ -49,7 +56,7 @@ impl Pod {
     }
 
     fn port(&self) -> u64 {
-        if self.decode { 8001 } else { 8000 }
+        if self.role == Role::Decode { 8001 } else { 8000 }
     }
 }
 
@@ -65,8 +72,11 @@ fn pods() -> Vec<Pod> {
                         set,
                         config: name.clone(),
                         pointer,
-                        decode: name.contains("-decode-"),
-                        prefill: name.contains("-prefill-"),
+                        role: match name {
+                            _ if name.contains("-decode-") => Role::Decode,
+                            _ if name.contains("-prefill-") => Role::Prefill,
+                            _ => Role::Both,
+                        },
                         data_parallel: name.ends_with("-data-parallel"),
                         worker: pointer.ends_with("worker"),
                         spec: spec.clone(),
@@ -119,7 +129,7 @@ fn value_of<'a>(args: &[&'a str], flag: &str) -> Option<&'a str> {
     args.get(at + 1).copied()
 }
 
-/// A field of a probe's `httpGet`, as it is where TLS is off.
+/// What the two templates with an `else` print where TLS is off.
 fn without_tls(text: &str) -> String {
     text.replace("{{ if .GlobalConfig.EnableTLS }}HTTPS{{ else }}HTTP{{ end }}", "HTTP")
         .replace("{{ if .GlobalConfig.EnableTLS }}true{{ else }}false{{ end }}", "false")
@@ -261,8 +271,11 @@ fn data_parallel_flags_read_the_parallelism_of_their_own_pool() {
     for pod in pods() {
         let label = pod.label();
         let args = pod.args();
-        let parallelism =
-            if pod.prefill { ".Spec.Prefill.Parallelism" } else { ".Spec.Parallelism" };
+        let parallelism = if pod.role == Role::Prefill {
+            ".Spec.Prefill.Parallelism"
+        } else {
+            ".Spec.Parallelism"
+        };
         let of =
             |field: &str, default: u32| format!("{{{{ or {parallelism}.{field} {default} }}}}");
         let flags = [
@@ -291,7 +304,7 @@ fn data_parallel_flags_read_the_parallelism_of_their_own_pool() {
         for arg in args {
             assert_eq!(
                 arg.contains(".Prefill"),
-                pod.prefill && arg.contains("arallelism"),
+                pod.role == Role::Prefill && arg.contains("arallelism"),
                 "{label}: {arg}"
             );
         }
@@ -303,10 +316,10 @@ fn decode_leaders_and_only_they_have_the_sidecar() {
     for pod in pods() {
         let label = pod.label();
         let Some(sidecar) = pod.sidecar() else {
-            assert!(!pod.decode || pod.worker, "{label}");
+            assert!(pod.role != Role::Decode || pod.worker, "{label}");
             continue;
         };
-        assert!(pod.decode && !pod.worker, "{label}");
+        assert!(pod.role == Role::Decode && !pod.worker, "{label}");
         assert_eq!(sidecar["name"], "llm-d-routing-sidecar");
         assert_eq!(sidecar["restartPolicy"], "Always");
         assert_eq!(sidecar["ports"], json!([{"containerPort": 8000, "protocol": "TCP"}]));
@@ -365,11 +378,11 @@ fn probes_ask_the_engine_and_leave_headless_workers_alone() {
             }
             continue;
         }
-        let (liveness, readiness) = match (pod.data_parallel, pod.prefill, pod.set) {
+        let (liveness, readiness) = match (pod.data_parallel, pod.role, pod.set) {
             (false, ..) => ([120, 10, 10, 3], [10, 10, 5, 60]),
-            (true, false, _) => ([300, 10, 10, 3], [200, 30, 5, 60]),
-            (true, true, ReleaseSet::V0_17) => ([0, 10, 10, 3], [0, 30, 5, 60]),
-            (true, true, _) => ([0, 10, 1, 10], [0, 1, 1, 2]),
+            (true, Role::Both | Role::Decode, _) => ([300, 10, 10, 3], [200, 30, 5, 60]),
+            (true, Role::Prefill, ReleaseSet::V0_17) => ([0, 10, 10, 3], [0, 30, 5, 60]),
+            (true, Role::Prefill, _) => ([0, 10, 1, 10], [0, 1, 1, 2]),
         };
         assert_probe(&label, main, "livenessProbe", pod.port(), liveness);
         assert_probe(&label, main, "readinessProbe", pod.port(), readiness);
@@ -545,77 +558,4 @@ fn without_tls_in_the_settings_nothing_of_it_remains() {
             }
         }
     }
-}
-
-/// Facts on which the presets follow KServe's own of the same release.
-#[test]
-fn facts_left_open_are_those_of_kserve() {
-    let Some(shared) = shared_data() else {
-        eprintln!("skipped: the shared test data is not here");
-        return;
-    };
-    for pod in pods() {
-        let release = match pod.set {
-            ReleaseSet::V0_17 => "v0.17.0",
-            _ => "v0.20.0",
-        };
-        let file = pod.config.trim_start_matches("kserve-");
-        let path = shared.join(format!("kserve/{release}/presets/{file}.yaml"));
-        let text = std::fs::read_to_string(&path).unwrap();
-        let theirs: Value = serde_saphyr::from_str(&text).unwrap();
-        let theirs = theirs["spec"].pointer(pod.pointer).unwrap();
-        let label = pod.label();
-
-        let mut facts = vec![
-            "/ports",
-            "/terminationMessagePolicy",
-            "/imagePullPolicy",
-            "/securityContext/runAsNonRoot",
-            "/securityContext/readOnlyRootFilesystem",
-            "/startupProbe/periodSeconds",
-            "/startupProbe/failureThreshold",
-            "/startupProbe/httpGet/port",
-        ];
-        if pod.data_parallel && pod.prefill {
-            for fact in [
-                "/livenessProbe/initialDelaySeconds",
-                "/livenessProbe/periodSeconds",
-                "/livenessProbe/timeoutSeconds",
-                "/livenessProbe/failureThreshold",
-                "/readinessProbe/initialDelaySeconds",
-                "/readinessProbe/periodSeconds",
-                "/readinessProbe/timeoutSeconds",
-                "/readinessProbe/failureThreshold",
-            ] {
-                facts.push(fact);
-            }
-        }
-        for fact in facts {
-            let pairs = ["containers", "initContainers"].map(|list| {
-                let of = |spec: &Value| spec.pointer(&format!("/{list}/0{fact}")).cloned();
-                (of(&pod.spec), of(theirs))
-            });
-            for (ours, theirs) in pairs {
-                assert_eq!(ours, theirs, "{label} {fact}");
-            }
-        }
-        assert_eq!(
-            by_name(&pod.spec["volumes"], "dshm"),
-            by_name(&theirs["volumes"], "dshm"),
-            "{label}"
-        );
-        let script = theirs["containers"][0]["command"].to_string();
-        if pod.data_parallel && !pod.worker {
-            assert!(script.contains("VLLM_API_SERVER_COUNT:-8}"), "{label}");
-        }
-    }
-}
-
-/// Data that belongs to others and lies beside the project.
-fn shared_data() -> Option<PathBuf> {
-    std::env::var_os("LLMISVC_SHARED")
-        .map(PathBuf::from)
-        .into_iter()
-        .chain([PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared"))])
-        .find(|path| path.is_dir())
 }
