@@ -78,6 +78,7 @@ fn decide_member(
         namespace_fabric: snapshot.fabrics.get(request.namespace).map(String::as_str),
         mode: request.mode,
         position,
+        by: origin.by,
     };
     let completed = complete(&site, request.pod)?;
     warnings.extend(completed.warnings);

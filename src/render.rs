@@ -9,7 +9,7 @@ use crate::compose::{Cache, ComposeError, child};
 use crate::decision::{Refusal, Warning};
 use crate::inject::{Mode, Site, complete};
 use crate::json::at;
-use crate::workload::{Position, Role, keys};
+use crate::workload::{By, Position, Role, keys};
 
 /// How much of its pods a workload holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,6 +187,7 @@ impl Renderer<'_> {
                 .map(String::as_str),
             mode: Mode::Offline,
             position,
+            by: By::Label,
         };
         let pod = json!({"metadata": {"labels": labels}, "spec": {}});
         let completed = complete(&site, &pod)

@@ -5,12 +5,16 @@ use serde_json::{Map, Value};
 use super::{ComposeError, arguments};
 use crate::api::POD_SPECS;
 use crate::decision::Warning;
-use crate::json::{self, FieldPath, Layer, MergeError};
+use crate::json::{self, FieldPath, Layer, MergeError, Segment};
 use crate::template::{self, Data, KserveFunctions, Options, Trim};
 
 /// Marks a string that did not render. Only what no later layer replaces is an error, as in KServe,
 /// which renders the merged spec. A NUL cannot stand in a Kubernetes object.
 const MARK: char = '\0';
+
+/// The pod specs of what routes to the pools; no pod of ours is made from them.
+const SCHEDULER_POD_SPECS: [&[&str]; 2] =
+    [&["router", "scheduler", "template"], &["router", "scheduler", "tokenizer", "template"]];
 
 /// What did not render so far.
 #[derive(Debug, Default)]
@@ -99,7 +103,7 @@ pub(super) fn merge_error(error: &MergeError, title: &str) -> ComposeError {
 
 /// Writes quantities that were given as numbers the way the API server stores them.
 pub(super) fn write_quantities_as_strings(spec: &mut Value) {
-    for path in POD_SPECS {
+    for path in POD_SPECS.into_iter().chain(SCHEDULER_POD_SPECS) {
         let Some(pod) = member(spec, path) else { continue };
         for list in ["containers", "initContainers"] {
             let Some(Value::Array(containers)) = pod.get_mut(list) else { continue };
@@ -133,7 +137,7 @@ impl Renderer<'_> {
         match value {
             Value::String(text) => Value::String(self.text(text, path)),
             Value::Array(items) => {
-                let droppable = matches!(path.last_field(), Some("command" | "args"));
+                let droppable = matches!(path.segments().last(), Some(Segment::Field(name)) if ["command", "args"].contains(&name.as_str()));
                 Value::Array(
                     items
                         .iter()

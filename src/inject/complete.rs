@@ -9,9 +9,10 @@ use super::{Mode, defaults, fabric, kv, launch, model, status};
 use crate::api::kind_of;
 use crate::catalog::Settings;
 use crate::compose::Blueprint;
+use crate::compose::arguments::words;
 use crate::decision::{Refusal, Warning};
 use crate::json::{self, Layer};
-use crate::workload::{Position, Role, keys};
+use crate::workload::{By, Position, Role, keys};
 
 /// Where a pod is completed, and by what.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +27,9 @@ pub struct Site<'a> {
     pub mode: Mode,
     /// The pod's place in its group.
     pub position: Position,
+    /// How the pod came to be ours: what KServe's controller wrote is complete, so that a value
+    /// equal to the API server's default is its wish.
+    pub by: By,
 }
 
 /// The pod as it should be.
@@ -65,8 +69,10 @@ pub fn complete(site: &Site<'_>, pod: &Value) -> Result<Completed, Refusal> {
     keep_accounts_together(&mut lower, &upper);
     hold_back_priority(site, &mut lower, &upper, &mut warnings);
     let placeholders = take_placeholders(&mut upper, &lower);
+    drop_arguments_of_replaced_commands(&mut lower, &upper);
     // Called again for the same blueprint, a value equal to a default is one that somebody set back.
-    if status::blueprint_of(pod).as_deref() != Some(site.blueprint.digest.as_str()) {
+    let again = status::blueprint_of(pod).as_deref() == Some(site.blueprint.digest.as_str());
+    if site.by == By::Label && !again {
         defaults::unsay(&mut upper, &lower);
     }
     let mut spec = json::merge(&lower, &upper, json::pod_spec(), Layer::Pod).map_err(|error| {
@@ -143,6 +149,22 @@ fn drop_mounts_that_are_taken(lower: &mut Value, upper: &Value) {
     }
 }
 
+/// Arguments of the blueprint are no arguments of a command that the author gives instead.
+fn drop_arguments_of_replaced_commands(lower: &mut Value, upper: &Value) {
+    for member in ["containers", "initContainers"] {
+        for own in list(Some(upper), member) {
+            let command = words(own, "command");
+            let below = name(own).and_then(|name| named_mut(lower, member, name));
+            if let Some(below) = below.filter(|_| !command.is_empty())
+                && command != words(below, "command")
+                && let Some(members) = below.as_object_mut()
+            {
+                members.shift_remove("args");
+            }
+        }
+    }
+}
+
 /// `serviceAccount` is the old name of `serviceAccountName`, and the API server writes both.
 fn keep_accounts_together(lower: &mut Value, upper: &Value) {
     let account = lower.get("serviceAccountName").cloned();
@@ -187,14 +209,12 @@ fn take_placeholders(upper: &mut Value, lower: &Value) -> Vec<(&'static str, Str
         for container in containers.iter_mut().filter(|container| is_placeholder(container)) {
             let Some(name) = name(container).map(str::to_owned) else { continue };
             // Another injector's `auto` is its own affair.
-            let Some(below) = named(lower, member, &name).filter(|below| !is_placeholder(below)) else {
+            if named(lower, member, &name).is_none_or(is_placeholder) {
                 continue;
-            };
+            }
             let Some(members) = container.as_object_mut() else { continue };
             members.shift_remove("image");
-            let chosen_for_placeholder =
-                members.get("imagePullPolicy").and_then(Value::as_str) == Some("Always");
-            if chosen_for_placeholder && below.get("imagePullPolicy").is_none() {
+            if members.get("imagePullPolicy").and_then(Value::as_str) == Some("Always") {
                 members.shift_remove("imagePullPolicy");
             }
             taken.push((member, name));

@@ -230,8 +230,8 @@ fn follow_port(
         return;
     }
     for (member, flags) in [("command", command), ("args", args)] {
-        if let Some(name) = sidecar::vllm_port_flag(&flags) {
-            let changed = sidecar::set_flag(&flags, name, &port.to_string());
+        if sidecar::Arguments::parse(&flags).gives(sidecar::MODEL_SERVER_PORT) {
+            let changed = sidecar::set_flag(&flags, sidecar::MODEL_SERVER_PORT, &port.to_string());
             set(sidecar, member, changed);
         }
     }
