@@ -5,6 +5,7 @@
 //! list and nothing below.
 
 // Floor 0: text and JSON.
+pub mod arguments;
 pub mod json;
 pub mod sidecar;
 pub mod template;
