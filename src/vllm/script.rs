@@ -58,11 +58,9 @@ pub(super) fn code(script: &str) -> String {
 pub(super) fn expands(code: &str, name: &str) -> bool {
     code.match_indices(name).any(|(at, _)| {
         let (before, behind) = around(code, at, name.len());
-        match behind.chars().next() {
-            Some(')') => before.ends_with("$(") && !before.ends_with("$$("),
-            Some(next) if is_name(next) => false,
-            _ => before.ends_with('$') || before.ends_with("${"),
-        }
+        let kubelet = before.ends_with("$(") && !before.ends_with("$$(") && behind.starts_with(')');
+        let shell = before.ends_with('$') || before.ends_with("${");
+        kubelet || shell && !behind.starts_with(is_name)
     })
 }
 
@@ -212,6 +210,7 @@ mod tests {
             ("a ${VLLM_ADDITIONAL_ARGS}", true),
             ("a ${VLLM_ADDITIONAL_ARGS:-}", true),
             ("a $(VLLM_ADDITIONAL_ARGS)", true),
+            ("a $(echo $VLLM_ADDITIONAL_ARGS)", true),
             ("a $$(VLLM_ADDITIONAL_ARGS)", false),
             ("a $VLLM_ADDITIONAL_ARGS_2", false),
             ("a VLLM_ADDITIONAL_ARGS=1", false),
