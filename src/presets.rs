@@ -29,8 +29,6 @@ impl ReleaseSet {
     /// The config of that name.
     #[must_use]
     pub fn config(self, name: &str) -> Option<Arc<Config>> {
-        self.configs()
-            .into_iter()
-            .find(|config| config.key.name == name)
+        self.configs().into_iter().find(|config| config.key.name == name)
     }
 }
