@@ -6,6 +6,8 @@ use std::sync::Arc;
 use crate::api::{Config, ObjectKey, Service};
 use crate::presets::ReleaseSet;
 
+pub mod files;
+
 /// Where a decision takes its snapshot from: files offline, watches in a cluster.
 pub trait Catalog: Send + Sync {
     /// The newest snapshot. Cheap: it is called once a review.
