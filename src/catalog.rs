@@ -10,6 +10,8 @@ mod settings;
 
 pub use settings::{FabricSettings, Settings};
 
+pub mod files;
+
 /// Where a decision takes its snapshot from: files offline, watches in a cluster.
 pub trait Catalog: Send + Sync {
     /// The newest snapshot. Cheap: it is called once a review.

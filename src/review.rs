@@ -1,1 +1,216 @@
-//! review
+//! AdmissionReview in, AdmissionReview out.
+//!
+//! The wire format only: a body becomes a request, the decision is made elsewhere, and what it says
+//! becomes an answer. `admission.k8s.io/v1` is spoken, `v1beta1` echoed. Field names and meanings
+//! follow Kubernetes' `k8s.io/api/admission/v1` and `apimachinery/pkg/apis/meta/v1` types.
+
+mod envelope;
+mod operations;
+mod response;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use serde_json::Value;
+
+use crate::api::{GROUP, Object, ReadError};
+use crate::catalog::Snapshot;
+use crate::inject::{Cause, Mode, PodRequest, Refusal, Warning, decide};
+use envelope::{Envelope, ObjectError};
+use response::Verdict;
+
+pub use envelope::Malformed;
+
+/// What goes back to the API server, and what a metric or a log line may say of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The AdmissionReview, as JSON.
+    pub body: Vec<u8>,
+    /// The decision's code: one of a small fixed set, so fit for a metric's label.
+    pub code: &'static str,
+    /// Whether the object is let through.
+    pub allowed: bool,
+    /// The request was a dry run: nothing may be recorded outside of the answer.
+    pub dry_run: bool,
+    /// The request's uid, as it was sent.
+    pub uid: String,
+    /// Namespace of the request; empty for an object that has none.
+    pub namespace: String,
+    /// Name of the object, else its `generateName`, else empty.
+    pub name: String,
+}
+
+/// Answers `/mutate`: a pod that is about to be created.
+///
+/// A pod that did not opt in is let through whatever it looks like.
+///
+/// # Errors
+/// [`Malformed`] for a body that is no AdmissionReview, or one whose uid cannot be read. Everything
+/// else, a refusal included, is an [`Answer`].
+pub fn mutate(body: &[u8], snapshot: &Snapshot) -> Result<Answer, Malformed> {
+    let envelope = Envelope::read(body)?;
+    let request = &envelope.request;
+    if request.operation != "CREATE" {
+        return envelope.answer(Verdict::untouched("not-create"));
+    }
+    if !request.subresource.is_empty() {
+        return envelope.answer(Verdict::untouched("subresource"));
+    }
+    if !request.group.is_empty() || request.kind != "Pod" {
+        return envelope.answer(Verdict::untouched("not-a-pod"));
+    }
+    let pod = match envelope.object() {
+        Ok(pod) => pod,
+        Err(error) => return envelope.answer(unreadable_pod(&envelope, &error)),
+    };
+
+    // A defect of ours must not become a connection that ends without an answer.
+    let verdict = catch_unwind(AssertUnwindSafe(|| decide_pod(snapshot, &request.namespace, &pod)))
+        .unwrap_or_else(|_| internal_error(&envelope, "the decision ended unexpectedly"));
+    envelope.answer_for(&pod, verdict)
+}
+
+/// Answers `/validate`: an LLMInferenceService or an LLMInferenceServiceConfig.
+///
+/// # Errors
+/// As [`mutate`].
+pub fn validate(body: &[u8], snapshot: &Snapshot) -> Result<Answer, Malformed> {
+    let envelope = Envelope::read(body)?;
+    let request = &envelope.request;
+    if !request.subresource.is_empty() {
+        return envelope.answer(Verdict::untouched("subresource"));
+    }
+    let ours = ["LLMInferenceService", "LLMInferenceServiceConfig"];
+    if request.group != GROUP || !ours.contains(&request.kind.as_str()) {
+        return envelope.answer(Verdict::untouched("other-kind"));
+    }
+    if !["CREATE", "UPDATE"].contains(&request.operation.as_str()) {
+        return envelope.answer(Verdict::untouched("not-a-write"));
+    }
+    let object = match envelope.object() {
+        Ok(object) => object,
+        Err(error) => {
+            return envelope.answer(Verdict::Refused(Refusal {
+                code: error.code(),
+                message: error.to_string(),
+                causes: Vec::new(),
+            }));
+        }
+    };
+    let before = envelope.old_object();
+
+    let verdict =
+        catch_unwind(AssertUnwindSafe(|| check_object(snapshot, &object, before.as_ref())))
+            .unwrap_or_else(|_| Verdict::Allowed {
+                code: "internal-error",
+                patch: None,
+                warnings: vec![Warning {
+                    code: "internal-error",
+                    message: "a rule ended unexpectedly; the object was let through unchecked"
+                        .to_owned(),
+                }],
+                blueprint: None,
+                configs: Vec::new(),
+            });
+    envelope.answer_for(&object, verdict)
+}
+
+/// What the rules found in one object.
+#[derive(Debug, Default)]
+struct Findings {
+    /// Each a reason to refuse the object.
+    causes: Vec<Cause>,
+    /// Each told, and let through.
+    warnings: Vec<Warning>,
+}
+
+fn decide_pod(snapshot: &Snapshot, namespace: &str, pod: &Value) -> Verdict {
+    let request = PodRequest { namespace, pod, mode: Mode::Admission };
+    let decision = match decide(snapshot, request) {
+        Ok(decision) => decision,
+        Err(refusal) => return Verdict::Refused(refusal),
+    };
+    let patch = match decision.pod.map(|after| operations::write(pod, &after)) {
+        None => None,
+        Some(Ok(patch)) => patch,
+        // Only a decision that takes something away from the pod has no such patch.
+        Some(Err(error)) => {
+            return Verdict::Refused(Refusal {
+                code: "internal-error",
+                message: format!(
+                    "failed to express the pod's completion as a patch: {error}; \
+                     this is a defect of the webhook, not of the pod"
+                ),
+                causes: Vec::new(),
+            });
+        }
+    };
+    Verdict::Allowed {
+        code: decision.code,
+        patch,
+        warnings: decision.warnings,
+        blueprint: decision.blueprint,
+        configs: decision.configs,
+    }
+}
+
+fn check_object(snapshot: &Snapshot, object: &Value, before: Option<&Value>) -> Verdict {
+    let read = match Object::read(object.clone()) {
+        Ok(read) => read,
+        Err(ReadError::OtherKind(_)) => return Verdict::untouched("other-kind"),
+        Err(ReadError::Invalid(message)) => {
+            return Verdict::Refused(Refusal {
+                code: "invalid-object",
+                message,
+                causes: Vec::new(),
+            });
+        }
+    };
+    let findings = findings(snapshot, &read, before);
+    if findings.causes.is_empty() {
+        return Verdict::Allowed {
+            code: "valid",
+            patch: None,
+            warnings: findings.warnings,
+            blueprint: None,
+            configs: Vec::new(),
+        };
+    }
+    let sentences: Vec<&str> = findings.causes.iter().map(|c| c.message.as_str()).collect();
+    Verdict::Refused(Refusal {
+        code: "invalid",
+        message: sentences.join("; "),
+        causes: findings.causes,
+    })
+}
+
+/// The one place where rules plug in: each looks at the object, at what it was before an update,
+/// and at the rest of the cluster.
+fn findings(_snapshot: &Snapshot, _object: &Object, _before: Option<&Value>) -> Findings {
+    Findings::default()
+}
+
+/// A pod that cannot be read is refused only where its author asked for something.
+fn unreadable_pod(envelope: &Envelope<'_>, error: &ObjectError) -> Verdict {
+    if envelope.opted_in() {
+        return Verdict::Refused(Refusal {
+            code: error.code(),
+            message: error.to_string(),
+            causes: Vec::new(),
+        });
+    }
+    Verdict::untouched(error.code())
+}
+
+fn internal_error(envelope: &Envelope<'_>, what: &str) -> Verdict {
+    if envelope.opted_in() {
+        return Verdict::Refused(Refusal {
+            code: "internal-error",
+            message: format!("{what}; this is a defect of the webhook, not of the pod"),
+            causes: Vec::new(),
+        });
+    }
+    Verdict::untouched("internal-error")
+}
+
+#[cfg(test)]
+mod tests;

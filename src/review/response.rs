@@ -1,0 +1,220 @@
+//! The answer's shape: `AdmissionResponse` and the `Status` of a refusal.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+
+use crate::inject::{Refusal, Warning};
+
+/// Kubernetes recommends 120 characters a warning; the API server cuts at 256.
+const WARNING: usize = 120;
+
+/// What is said of an object.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    Allowed {
+        code: &'static str,
+        /// RFC 6902 operations as JSON.
+        patch: Option<Vec<u8>>,
+        warnings: Vec<Warning>,
+        blueprint: Option<String>,
+        configs: Vec<String>,
+    },
+    Refused(Refusal),
+}
+
+impl Verdict {
+    pub(super) fn untouched(code: &'static str) -> Self {
+        Self::Allowed {
+            code,
+            patch: None,
+            warnings: Vec::new(),
+            blueprint: None,
+            configs: Vec::new(),
+        }
+    }
+
+    pub(super) fn code(&self) -> &'static str {
+        match self {
+            Self::Allowed { code, .. } => code,
+            Self::Refused(refusal) => refusal.code,
+        }
+    }
+
+    pub(super) fn allowed(&self) -> bool {
+        matches!(self, Self::Allowed { .. })
+    }
+}
+
+/// Whom the answer is for.
+#[derive(Debug)]
+pub(super) struct Target<'a> {
+    pub(super) version: &'static str,
+    pub(super) uid: &'a str,
+    pub(super) group: &'a str,
+    pub(super) kind: &'a str,
+    pub(super) name: &'a str,
+}
+
+/// The AdmissionReview as JSON.
+pub(super) fn write(target: &Target<'_>, verdict: Verdict) -> Result<Vec<u8>, serde_json::Error> {
+    let mut audit = BTreeMap::from([("decision", verdict.code().to_owned())]);
+    let mut response = Response {
+        uid: target.uid,
+        allowed: verdict.allowed(),
+        status: None,
+        patch_type: None,
+        patch: None,
+        audit_annotations: BTreeMap::new(),
+        warnings: Vec::new(),
+    };
+    match verdict {
+        Verdict::Allowed { patch, warnings, blueprint, configs, .. } => {
+            if let Some(patch) = patch {
+                response.patch_type = Some("JSONPatch");
+                response.patch = Some(STANDARD.encode(patch));
+            }
+            response.warnings = warnings.iter().map(line).collect();
+            if let Some(blueprint) = blueprint {
+                audit.insert("blueprint", blueprint);
+            }
+            if !configs.is_empty() {
+                audit.insert("configs", configs.join(","));
+            }
+        }
+        Verdict::Refused(refusal) => response.status = Some(Status::of(target, refusal)),
+    }
+    response.audit_annotations = audit;
+    serde_json::to_vec(&Review { api_version: target.version, kind: "AdmissionReview", response })
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Review<'a> {
+    api_version: &'a str,
+    kind: &'a str,
+    response: Response<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Response<'a> {
+    uid: &'a str,
+    allowed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Status<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch_type: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch: Option<String>,
+    // Keys without a slash: the API server puts the webhook's name before them and drops others.
+    audit_annotations: BTreeMap<&'static str, String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Status<'a> {
+    status: &'a str,
+    message: String,
+    reason: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<Details<'a>>,
+    code: u16,
+}
+
+#[derive(Serialize)]
+struct Details<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    group: &'a str,
+    kind: &'a str,
+    causes: Vec<StatusCause<'a>>,
+}
+
+#[derive(Serialize)]
+struct StatusCause<'a> {
+    reason: &'a str,
+    message: String,
+    field: String,
+}
+
+impl<'a> Status<'a> {
+    /// 422 `Invalid` where fields are at fault, as the API server's own validation answers; 403
+    /// `Forbidden` where none is. kubectl prints the causes of the first in place of its message,
+    /// and of the second the message.
+    fn of(target: &Target<'a>, refusal: Refusal) -> Self {
+        let message = format!("{}: {}", refusal.code, refusal.message);
+        if refusal.causes.is_empty() {
+            return Self {
+                status: "Failure",
+                message,
+                reason: "Forbidden",
+                details: None,
+                code: 403,
+            };
+        }
+        let causes = refusal
+            .causes
+            .into_iter()
+            .map(|cause| StatusCause {
+                reason: "FieldValueInvalid",
+                message: format!("{} ({})", cause.message, refusal.code),
+                field: cause.field,
+            })
+            .collect();
+        Self {
+            status: "Failure",
+            message,
+            reason: "Invalid",
+            details: Some(Details {
+                name: target.name,
+                group: target.group,
+                kind: target.kind,
+                causes,
+            }),
+            code: 422,
+        }
+    }
+}
+
+/// One warning as one line of at most 120 characters. The API server sends it in an HTTP header,
+/// where a control character has no place.
+fn line(warning: &Warning) -> String {
+    let text = format!("{}: {}", warning.code, warning.message);
+    let characters = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut line: String = characters.clone().take(WARNING).collect();
+    if characters.count() > WARNING {
+        line.pop();
+        line.push('…');
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn warn(message: &str) -> String {
+        line(&Warning { code: "code", message: message.to_owned() })
+    }
+
+    #[test]
+    fn a_warning_is_cut_at_a_character() {
+        assert_eq!(warn("short"), "code: short");
+        let exact = "é".repeat(WARNING - 6);
+        assert_eq!(warn(&exact), format!("code: {exact}"));
+        let long = warn(&"é".repeat(WARNING - 5));
+        assert_eq!(long.chars().count(), WARNING);
+        assert!(long.ends_with("é…"), "{long}");
+        assert_eq!(warn(&"x".repeat(10_000)).chars().count(), WARNING);
+    }
+
+    #[test]
+    fn a_warning_has_no_control_characters() {
+        assert_eq!(warn("a\nb\tc\u{7f}d\u{85}e"), "code: a b c d e");
+    }
+}
