@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use crate::catalog::{Snapshot, hint};
 use crate::compose::{Cache, ComposeError};
-use crate::decision::{Decision, INJECTED, Refusal, Warning};
+use crate::decision::INJECTED;
+pub use crate::decision::{Cause, Decision, Refusal, Warning};
 use crate::workload::{self, By, Claim, Member, Workload, keys};
 
 mod complete;

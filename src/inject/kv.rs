@@ -44,19 +44,28 @@ fn declare_port(container: &mut Value) {
 fn give_connector(container: &mut Value, warnings: &mut Vec<Warning>) {
     let start = Start::of(container);
     let flag = vllm::KV_TRANSFER_CONFIG;
-    let in_variable = match &start.additional {
-        Additional::Words(words) => kv_transfer(&vllm::Arguments::parse(words)).is_some(),
-        Additional::Absent => false,
-        // It may hold one: whoever wrote it knows.
-        Additional::Unknown(_) => true,
-    };
-    if in_variable || kv_transfer(&start.arguments).is_some() {
+    let given = [
+        kv_transfer(&start.arguments),
+        match &start.additional {
+            Additional::Words(words) => kv_transfer(&vllm::Arguments::parse(words)),
+            Additional::Absent => None,
+            // It may hold one: whoever wrote it knows.
+            Additional::Unknown(_) => return,
+        },
+    ];
+    let mut given = given.iter().flatten().peekable();
+    let other_settings = given.peek().is_some();
+    if given.any(vllm::KvTransfer::gives_connector) {
         return;
     }
     let mut missing = |advice: String| {
         warnings.push(Warning::new("no-connector", format!("no KV connector: {advice}")));
     };
     match &start.launch {
+        // vLLM reads one of the two and forgets the other.
+        _ if other_settings => {
+            missing(format!("{flag} is there without one; add to it: \"kv_connector\":\"NixlConnector\""));
+        }
         Launch::Exec { .. } => {
             let mut args = words(container, "args");
             args.extend([flag.to_owned(), CONNECTOR.to_owned()]);
