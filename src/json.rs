@@ -4,14 +4,14 @@
 
 mod access;
 mod merge;
-//mod patch;
+mod patch;
 mod path;
 mod schema;
 mod walk;
 
 pub use access::{at, at_mut_or_insert, named, named_mut, text};
 pub use merge::{Layer, MergeError, Side, ignored_empties, merge};
-//pub use patch::{Operation, PatchError, patch};
+pub use patch::{Operation, PatchError, patch};
 pub use path::{FieldPath, ParsePathError, Segment};
 pub use schema::{Schema, pod, pod_spec, pod_template, service_spec};
 pub use walk::{MAX_DEPTH, find_directive};

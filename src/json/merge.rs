@@ -6,7 +6,7 @@ mod list;
 mod pod;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 #[cfg(test)]
 mod vectors;
 

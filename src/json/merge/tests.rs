@@ -346,7 +346,7 @@ fn depth_is_bounded() {
 
 /// Pods with the shapes that matter: merged lists with and without duplicates and keys, one-of
 /// groups, resources, empties, and fields that nobody knows.
-fn arbitrary_pod() -> impl Strategy<Value = Value> {
+pub(in crate::json) fn arbitrary_pod() -> impl Strategy<Value = Value> {
     proptest::collection::vec(any::<u8>(), 40..160).prop_map(|bytes| {
         let mut bytes = bytes.into_iter().cycle();
         let mut dice = move |sides: u8| bytes.next().unwrap_or_default() % sides;
