@@ -43,13 +43,13 @@ pub(super) fn merge(
     let upper_keys = keys(upper, keyed, trail, Side::Upper)?;
     let (lower_ids, upper_ids) = identities(&lower_keys, &upper_keys, duplicates);
 
-    // An item of a set is its own key: nothing to merge.
     let places = positions(&upper_ids);
     let over = |below: &Value, above: &Value, id| match keyed {
         Some(keyed) => {
             let index = places.get(&id).copied().unwrap_or_default();
             merge_item(below, above, keyed.item, &trail.then(Step::Index(index)))
         }
+        // An item of a set is its own key: both are the same.
         None => Ok(above.clone()),
     };
     let lower_items = lower_ids.iter().copied().zip(lower.iter().cloned());
