@@ -68,7 +68,11 @@ fn give_connector(container: &mut Value, warnings: &mut Vec<Warning>) {
         }
         Launch::Exec { .. } => {
             let mut args = words(container, "args");
-            args.extend([flag.to_owned(), CONNECTOR.to_owned()]);
+            // Behind a `--` nothing is a flag.
+            let arguments = vllm::Arguments::parse(&args);
+            let tail = arguments.iter().find(|argument| argument.is_tail());
+            let end = tail.map_or(args.len(), |argument| argument.position).min(args.len());
+            args.splice(end..end, [flag.to_owned(), CONNECTOR.to_owned()]);
             set(container, "args", args);
         }
         Launch::Shell { script, .. } if script_mentions_connector(script) => {}

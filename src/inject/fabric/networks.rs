@@ -33,7 +33,8 @@ pub(super) fn add(written: &str, network: &str, count: u64) -> Result<String, St
         return Ok(written.to_owned());
     }
     let added = missing(there, count).map(|()| network);
-    Ok(names.into_iter().chain(added).collect::<Vec<_>>().join(","))
+    let own = Some(written).filter(|written| !written.is_empty());
+    Ok(own.into_iter().chain(added).collect::<Vec<_>>().join(","))
 }
 
 /// One unit for each that is still missing.
@@ -81,7 +82,7 @@ mod tests {
         for (written, count, expected) in [
             ("", 1, "roce-p2"),
             ("a", 1, "a,roce-p2"),
-            ("a, b@net1", 1, "a,b@net1,roce-p2"),
+            ("a, b@net1", 1, "a, b@net1,roce-p2"),
             ("a, roce-p2", 1, "a, roce-p2"),
             ("roce-p2@net1", 1, "roce-p2@net1"),
             ("roce-p2", 3, "roce-p2,roce-p2,roce-p2"),
