@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::api::{Config, ObjectKey, Service};
-use crate::presets::ReleaseSet;
+use crate::compose::Cache;
+
+mod settings;
+
+pub use settings::{FabricSettings, Settings};
 
 pub mod files;
 
@@ -25,11 +29,88 @@ pub struct Snapshot {
     pub fabrics: BTreeMap<String, String>,
     /// The operator's settings.
     pub settings: Settings,
+    /// Blueprints composed from this very snapshot: a pool's second pod costs no composition.
+    pub cache: Cache,
 }
 
-/// The operator's settings.
-#[derive(Debug, Clone, Default)]
-pub struct Settings {
-    /// Which built-in presets apply.
-    pub presets: ReleaseSet,
+impl Snapshot {
+    /// The service of that name.
+    #[must_use]
+    pub fn service(&self, namespace: &str, name: &str) -> Option<&Arc<Service>> {
+        self.services.get(&ObjectKey::new(namespace, name))
+    }
+
+    /// The config of that name: the namespace's own, then the system namespace's, then the built-in.
+    #[must_use]
+    pub fn config(&self, namespace: &str, name: &str) -> Option<Arc<Config>> {
+        [namespace, self.settings.system_namespace.as_str()]
+            .into_iter()
+            .find_map(|namespace| self.configs.get(&ObjectKey::new(namespace, name)).cloned())
+            .or_else(|| self.settings.presets.config(name))
+    }
+
+    /// Names of the configs that a service of that namespace may refer to, sorted, each once.
+    #[must_use]
+    pub fn config_names(&self, namespace: &str) -> Vec<String> {
+        let system = self.settings.system_namespace.as_str();
+        let mut names: Vec<String> = self
+            .configs
+            .keys()
+            .filter(|key| key.namespace == namespace || key.namespace == system)
+            .map(|key| key.name.clone())
+            .chain(self.settings.presets.configs().into_iter().map(|config| config.key.name.clone()))
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// Names of the services of that namespace, sorted.
+    #[must_use]
+    pub fn service_names(&self, namespace: &str) -> Vec<&str> {
+        self.services
+            .keys()
+            .filter(|key| key.namespace == namespace)
+            .map(|key| key.name.as_str())
+            .collect()
+    }
+}
+
+/// The name among `candidates` that is nearest to `name`, if one is near enough to be a typo.
+#[must_use]
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
+        .filter(|(similarity, _)| *similarity > 0.8)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, candidate)| candidate)
+}
+
+/// ` (did you mean X?)`, or the candidates themselves where none is near: the end of a refusal.
+#[must_use]
+pub fn hint<'a>(name: &str, what: &str, candidates: &[&'a str]) -> String {
+    match nearest(name, candidates.iter().copied()) {
+        Some(near) => format!("did you mean {near}?"),
+        None if candidates.is_empty() => format!("there are no {what}"),
+        None => {
+            const SHOWN: usize = 8;
+            let more = candidates.len().saturating_sub(SHOWN);
+            let shown: Vec<&str> = candidates.iter().copied().take(SHOWN).collect();
+            let and_more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!("{what} there are: {}{and_more}", shown.join(", "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_typo_gets_a_hint_and_a_stranger_the_list() {
+        assert_eq!(hint("qwen2-7b-dp", "services", &["llama", "qwen2-7b-pd"]), "did you mean qwen2-7b-pd?");
+        assert_eq!(hint("zzz", "services", &["llama", "qwen"]), "services there are: llama, qwen");
+        assert_eq!(hint("zzz", "services", &[]), "there are no services");
+    }
 }

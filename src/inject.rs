@@ -2,14 +2,29 @@
 
 use serde_json::Value;
 
-use crate::catalog::Snapshot;
+use crate::catalog::{Snapshot, hint};
+use crate::compose::{Cache, ComposeError};
+use crate::decision::INJECTED;
+pub use crate::decision::{Cause, Decision, Refusal, Warning};
+use crate::workload::{self, By, Claim, Member, Workload, keys};
+
+mod complete;
+mod container;
+mod defaults;
+mod fabric;
+mod kv;
+mod launch;
+mod model;
+mod status;
+
+pub use complete::{Completed, Site, complete};
 
 /// What is asked of the decision: one pod that is about to be created.
 #[derive(Debug, Clone, Copy)]
 pub struct PodRequest<'a> {
     /// Namespace of the request; a pod's own is often empty at admission.
     pub namespace: &'a str,
-    /// The pod, or a pod template with `kind: Pod` semantics.
+    /// The pod, or a pod template, which has the same `metadata` and `spec`.
     pub pod: &'a Value,
     /// At admission some fields can no longer be set; offline they can.
     pub mode: Mode,
@@ -24,62 +39,83 @@ pub enum Mode {
     Offline,
 }
 
-/// What becomes of a pod that is let through.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Decision {
-    /// `injected`, or the reason to leave the pod alone; stable, greppable, the metric's label.
-    pub code: &'static str,
-    /// The pod as it should be; `None` when nothing changes.
-    pub pod: Option<Value>,
-    /// For the person who applies the pod.
-    pub warnings: Vec<Warning>,
-    /// Digest of the blueprint, when there was one.
-    pub blueprint: Option<String>,
-    /// Names of the configs that the blueprint was composed of, in merge order.
-    pub configs: Vec<String>,
-}
-
-/// A warning, with the stable code of what was found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Warning {
-    /// Stable code, e.g. `connector-missing`.
-    pub code: &'static str,
-    /// What was found and what to write instead.
-    pub message: String,
-}
-
-/// Why a pod that opted in is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct Refusal {
-    /// Stable code, e.g. `unknown-service`.
-    pub code: &'static str,
-    /// Object, path, value, what exists instead, what to do.
-    pub message: String,
-    /// One cause a defect, each with its field path in the pod.
-    pub causes: Vec<Cause>,
-}
-
-/// One defect.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cause {
-    /// Field path, e.g. `metadata.labels[inject.llmisvc.io/role]`.
-    pub field: String,
-    /// What is wrong there and what to write instead.
-    pub message: String,
-}
-
 /// Decides what becomes of one pod.
 ///
 /// # Errors
-/// [`Refusal`] for a pod that opted in and cannot be completed.
+/// [`Refusal`] for a pod that asked for injection and cannot be completed. A pod that KServe's
+/// controller made is never refused: it is left alone, with a warning that says why.
 pub fn decide(snapshot: &Snapshot, request: PodRequest<'_>) -> Result<Decision, Refusal> {
-    let _ = (snapshot, request);
+    let member = match workload::claim(request.pod)? {
+        Claim::LeaveAlone(code) => return Ok(Decision::leave_alone(code, Vec::new())),
+        Claim::Member(member) => member,
+    };
+    let by = member.by;
+    match decide_member(snapshot, request, member) {
+        Err(refusal) if by == By::KServe => {
+            let warning = Warning::new(refusal.code, refusal.message);
+            Ok(Decision::leave_alone(refusal.code, vec![warning]))
+        }
+        decision => decision,
+    }
+}
+
+fn decide_member(
+    snapshot: &Snapshot,
+    request: PodRequest<'_>,
+    member: Member,
+) -> Result<Decision, Refusal> {
+    let Some(service) = snapshot.service(request.namespace, &member.service) else {
+        return Err(unknown_service(snapshot, request.namespace, &member));
+    };
+    let composed = Cache::composed(snapshot, service).map_err(|error| broken(&member, &error))?;
+    let origin = member.clone();
+    let Workload { role, position, mut warnings } = member.settle(composed.topology)?;
+    let blueprint = Cache::blueprint(snapshot, service, role, position)
+        .map_err(|error| broken(&origin, &error))?;
+    warnings.extend(blueprint.warnings.iter().cloned());
+    let site = Site {
+        settings: &snapshot.settings,
+        blueprint: &blueprint,
+        namespace_fabric: snapshot.fabrics.get(request.namespace).map(String::as_str),
+        mode: request.mode,
+        position,
+        by: origin.by,
+    };
+    let completed = complete(&site, request.pod)?;
+    warnings.extend(completed.warnings);
+    let code = match (&completed.pod, status::blueprint_of(request.pod)) {
+        (Some(_), _) => INJECTED,
+        (None, Some(digest)) if digest == blueprint.digest => "already-injected",
+        (None, _) => "already-complete",
+    };
     Ok(Decision {
-        code: "not-opted-in",
-        pod: None,
-        warnings: Vec::new(),
-        blueprint: None,
-        configs: Vec::new(),
+        code,
+        pod: completed.pod,
+        warnings,
+        blueprint: Some(blueprint.digest.clone()),
+        configs: blueprint.configs.clone(),
     })
+}
+
+fn service_field(by: By) -> String {
+    let key = if by == By::Label { keys::SERVICE } else { keys::NAME };
+    format!("metadata.labels[{key}]")
+}
+
+fn unknown_service(snapshot: &Snapshot, namespace: &str, member: &Member) -> Refusal {
+    let names = snapshot.service_names(namespace);
+    Refusal::at(
+        "unknown-service",
+        service_field(member.by),
+        format!(
+            "no LLMInferenceService \"{}\" in namespace {namespace}; {}",
+            member.service,
+            hint(&member.service, "services", &names)
+        ),
+    )
+}
+
+/// A service that cannot be composed cannot complete a pod: the cause lies in another object.
+fn broken(member: &Member, error: &ComposeError) -> Refusal {
+    Refusal::at(error.code, service_field(member.by), error.to_string())
 }

@@ -5,6 +5,7 @@
 //! list and nothing below.
 
 // Floor 0: text and JSON.
+pub mod arguments;
 pub mod json;
 pub mod sidecar;
 pub mod template;
@@ -18,7 +19,9 @@ pub mod presets;
 // Floor 2: the decision.
 pub mod catalog;
 pub mod compose;
+pub mod decision;
 pub mod inject;
+pub mod render;
 pub mod workload;
 
 // Floor 3: the wire format.

@@ -9,16 +9,21 @@ use std::sync::{Arc, LazyLock};
 use crate::api::{Config, ObjectKey};
 
 /// A release of KServe whose well-known configs the built-in ones follow.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, clap::ValueEnum)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, clap::ValueEnum, serde::Serialize, serde::Deserialize,
+)]
 pub enum ReleaseSet {
     /// KServe 0.17.
     #[default]
+    #[serde(rename = "v0.17")]
     #[value(name = "v0.17")]
     V0_17,
     /// KServe 0.20.
+    #[serde(rename = "v0.20")]
     #[value(name = "v0.20")]
     V0_20,
     /// No built-in configs: only those of the catalog.
+    #[serde(rename = "none")]
     #[value(name = "none")]
     None,
 }

@@ -1,0 +1,177 @@
+//! What one pod of a service should be, before the pod itself is looked at.
+
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use super::{ComposeError, Composed};
+use crate::api::{Parallelism, Service};
+use crate::catalog::Snapshot;
+use crate::decision::Warning;
+use crate::json::{at, text};
+use crate::workload::{Position, Role, keys};
+
+/// Annotations of a service that its pods get, by prefix; KServe's list, as namespaces.
+const PASSED_ON: [&str; 4] =
+    ["k8s.v1.cni.cncf.io/", "kueue.x-k8s.io/", "prometheus.io/", "leaderworkerset.sigs.k8s.io/"];
+
+/// KServe's mark of presets that know model-based routing: it is for the controller, not for pods.
+const NOT_FOR_PODS: &str = "serving.kserve.io/model-based-routing-enabled";
+
+/// The port of a decode engine: the sidecar has 8000.
+const DECODE_PORT: u16 = 8001;
+/// The port that a pool's Service expects.
+pub const SERVICE_PORT: u16 = 8000;
+
+/// Which pod spec of a service a pod is made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// `template`, alone.
+    Single,
+    /// `template`, the first of a group.
+    Leader,
+    /// `worker`.
+    Worker,
+}
+
+impl Place {
+    /// The place of a position: a worker's index is the pod's own matter.
+    #[must_use]
+    pub fn of(position: Position) -> Self {
+        match position {
+            Position::Single => Self::Single,
+            Position::Leader => Self::Leader,
+            Position::Worker(_) => Self::Worker,
+        }
+    }
+}
+
+/// A pod as its service wants it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Blueprint {
+    /// Name of the service.
+    pub service: String,
+    /// The role it is for.
+    pub role: Role,
+    /// The place it is for.
+    pub place: Place,
+    /// Labels of the pod.
+    pub labels: Map<String, Value>,
+    /// Annotations of the pod.
+    pub annotations: Map<String, Value>,
+    /// The pod spec.
+    pub spec: Value,
+    /// `model.uri`, unless the service brings the model itself (`storageInitializer.enabled: false`).
+    pub model_uri: Option<String>,
+    /// The pool's parallelism.
+    pub parallelism: Parallelism,
+    /// The fabric profile that the service asks for.
+    pub fabric: Option<String>,
+    /// Names of the configs it was composed of, in merge order.
+    pub configs: Vec<String>,
+    /// For the author of the service.
+    pub warnings: Vec<Warning>,
+    /// Sixteen hexadecimal digits that change when anything above does.
+    pub digest: String,
+}
+
+impl Blueprint {
+    pub(super) fn of(
+        snapshot: &Snapshot,
+        service: &Service,
+        composed: &Composed,
+        role: Role,
+        place: Place,
+    ) -> Result<Self, ComposeError> {
+        let spec = composed.spec();
+        let pool_path: &[&str] = if role == Role::Prefill { &["prefill"] } else { &[] };
+        let pool = at(spec, pool_path).unwrap_or(&Value::Null);
+        let member = if place == Place::Worker { "worker" } else { "template" };
+        let Some(pod) = pool.get(member).filter(|pod| pod.is_object()) else {
+            let path = [&["spec"], pool_path, &[member]].concat().join(".");
+            return Err(ComposeError {
+                code: "no-pod-spec",
+                object: service.title(),
+                field: path.clone(),
+                message: format!(
+                    "no config and not the service itself says what a {} pod is; write {path}, or \
+                     install the config that does",
+                    role.as_str()
+                ),
+            });
+        };
+        let mut annotations = Map::new();
+        for (key, value) in service.annotations() {
+            if PASSED_ON.iter().any(|prefix| key.starts_with(prefix)) {
+                annotations.insert(key.to_owned(), Value::String(value.to_owned()));
+            }
+        }
+        annotations.extend(strings(pool.get("annotations")));
+        annotations.shift_remove(NOT_FOR_PODS);
+        let own_download =
+            at(spec, &["storageInitializer", "enabled"]).and_then(Value::as_bool) == Some(false);
+        let model_uri = text(spec, &["model", "uri"]).filter(|uri| !uri.is_empty() && !own_download);
+        let fabric = service
+            .annotations()
+            .find_map(|(key, value)| (key == keys::FABRIC).then(|| value.to_owned()));
+        let mut blueprint = Self {
+            service: service.key.name.clone(),
+            role,
+            place,
+            labels: strings(pool.get("labels")).collect(),
+            annotations,
+            spec: pod.clone(),
+            model_uri: model_uri.map(str::to_owned),
+            parallelism: if role == Role::Prefill {
+                composed.topology.prefill_parallelism
+            } else {
+                composed.topology.parallelism
+            },
+            fabric,
+            configs: composed.configs.clone(),
+            warnings: composed.warnings.clone(),
+            digest: String::new(),
+        };
+        blueprint.digest = blueprint.compute_digest(snapshot);
+        Ok(blueprint)
+    }
+
+    /// The port that the presets give the engine of this role.
+    #[must_use]
+    pub fn engine_port(&self) -> u16 {
+        if self.role == Role::Decode { DECODE_PORT } else { SERVICE_PORT }
+    }
+
+    fn compute_digest(&self, snapshot: &Snapshot) -> String {
+        let mut hasher = Sha256::new();
+        // A separator that no part can contain keeps the parts apart.
+        for part in [
+            env!("CARGO_PKG_VERSION").to_owned(),
+            format!("{:?} {:?} {:?} {:?}", self.role, self.place, self.model_uri, self.fabric),
+            format!("{:?} {:?}", self.parallelism, snapshot.settings),
+            canonical(&Value::Object(self.labels.clone())),
+            canonical(&Value::Object(self.annotations.clone())),
+            canonical(&self.spec),
+        ] {
+            hasher.update(part.as_bytes());
+            hasher.update([0]);
+        }
+        hasher.finalize().iter().take(8).fold(String::new(), |mut digits, byte| {
+            use std::fmt::Write;
+            // Writing to a String does not fail.
+            let _ = write!(digits, "{byte:02x}");
+            digits
+        })
+    }
+}
+
+/// The string members of an object.
+fn strings(value: Option<&Value>) -> impl Iterator<Item = (String, Value)> {
+    crate::api::string_members(value).map(|(key, value)| (key.to_owned(), Value::String(value.to_owned())))
+}
+
+/// JSON with sorted keys: the same for the same value, however its author ordered it.
+fn canonical(value: &Value) -> String {
+    let mut sorted = value.clone();
+    sorted.sort_all_objects();
+    sorted.to_string()
+}

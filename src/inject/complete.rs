@@ -1,0 +1,296 @@
+//! The steps from a blueprint and a pod to the complete pod.
+
+use serde_json::{Value, json};
+
+use super::container::{
+    Engine, default_pull_policy, engine, is_placeholder, list, mount_path, name, named, named_mut, object,
+};
+use super::{Mode, defaults, fabric, kv, launch, model, status};
+use crate::api::kind_of;
+use crate::catalog::Settings;
+use crate::compose::Blueprint;
+use crate::compose::arguments::words;
+use crate::decision::{Refusal, Warning};
+use crate::json::{self, Layer};
+use crate::workload::{By, Position, Role, keys};
+
+/// Where a pod is completed, and by what.
+#[derive(Debug, Clone, Copy)]
+pub struct Site<'a> {
+    /// The operator's settings.
+    pub settings: &'a Settings,
+    /// What the pod should be.
+    pub blueprint: &'a Blueprint,
+    /// The fabric profile of the pod's namespace.
+    pub namespace_fabric: Option<&'a str>,
+    /// At admission or in a file.
+    pub mode: Mode,
+    /// The pod's place in its group.
+    pub position: Position,
+    /// How the pod came to be ours: what KServe's controller wrote is complete, so that a value
+    /// equal to the API server's default is its wish.
+    pub by: By,
+}
+
+/// The pod as it should be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Completed {
+    /// `None` where it is so already.
+    pub pod: Option<Value>,
+    /// What its author should know.
+    pub warnings: Vec<Warning>,
+}
+
+/// Completes a pod: the blueprint below, what the author wrote above, then model, KV transfer and
+/// fabric. Nothing the author wrote is removed, reordered or changed, but for the API server's
+/// defaults and placeholder images.
+///
+/// # Errors
+/// [`Refusal`] for an annotation that cannot be followed, a model or fabric that cannot be given,
+/// or a pod that is not shaped like one.
+pub fn complete(site: &Site<'_>, pod: &Value) -> Result<Completed, Refusal> {
+    let mut warnings = Vec::new();
+    let author = pod.get("spec").unwrap_or(&Value::Null);
+    check_shape(author)?;
+    let engine = engine(pod)?;
+
+    let mut lower = site.blueprint.spec.clone();
+    let mut upper = author.clone();
+    launch::rename_engine(&mut lower, &engine.name);
+    drop_mounts_that_are_taken(&mut lower, &upper);
+    launch::settle(
+        site.blueprint,
+        site.position,
+        &engine.name,
+        &mut lower,
+        &mut upper,
+        &mut warnings,
+    );
+    keep_accounts_together(&mut lower, &upper);
+    hold_back_priority(site, &mut lower, &upper, &mut warnings);
+    let placeholders = take_placeholders(&mut upper, &lower);
+    drop_arguments_of_replaced_commands(&mut lower, &upper);
+    // Called again for the same blueprint, a value equal to a default is one that somebody set back.
+    let again = status::blueprint_of(pod).as_deref() == Some(site.blueprint.digest.as_str());
+    if site.by == By::Label && !again {
+        defaults::unsay(&mut upper, &lower);
+    }
+    let mut spec = json::merge(&lower, &upper, json::pod_spec(), Layer::Pod).map_err(|error| {
+        Refusal::at("not-mergeable", format!("spec.{}", error.path()), error.to_string())
+    })?;
+    restore_pull_policies(&mut spec, author, &placeholders);
+
+    launch::copy_lws_env(&mut spec, &engine.name);
+    if site.blueprint.role != Role::Both
+        && let Some(container) = named_mut(&mut spec, "containers", &engine.name)
+    {
+        kv::complete(container, &mut warnings);
+    }
+    if let Some(uri) = &site.blueprint.model_uri {
+        model::complete(&mut spec, &engine.name, &site.blueprint.service, uri, site.settings)?;
+    }
+    drop_volumes_that_nothing_mounts(&mut spec, author);
+
+    let mut completed = pod.clone();
+    if let Some(members) = completed.as_object_mut() {
+        members.insert("spec".to_owned(), spec);
+    }
+    add_metadata(&mut completed, site.blueprint);
+    fabric::complete(site, &mut completed, &engine.name, &mut warnings)?;
+    if completed == *pod {
+        return Ok(Completed { pod: None, warnings });
+    }
+    annotate(&mut completed, pod, site.blueprint, &engine);
+    Ok(Completed { pod: Some(completed), warnings })
+}
+
+/// The API server sends nothing else; a file may hold anything.
+fn check_shape(spec: &Value) -> Result<(), Refusal> {
+    let wrong = |field: &str, found: &Value, expected: &str| {
+        Refusal::at("not-a-pod", field, format!("found {}, expected {expected}", kind_of(found)))
+    };
+    if !spec.is_object() {
+        return Err(wrong("spec", spec, "an object"));
+    }
+    for member in ["containers", "initContainers", "volumes"] {
+        match spec.get(member) {
+            None | Some(Value::Null | Value::Array(_)) => {}
+            Some(other) => return Err(wrong(&format!("spec.{member}"), other, "a list")),
+        }
+        for (index, item) in list(Some(spec), member).iter().enumerate() {
+            if !item.is_object() {
+                return Err(wrong(&format!("spec.{member}[{index}]"), item, "an object"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Something the author mounts on a path takes the place of what the blueprint would, whether or
+/// not he ends the path with a slash.
+fn drop_mounts_that_are_taken(lower: &mut Value, upper: &Value) {
+    for member in ["containers", "initContainers"] {
+        for own in list(Some(upper), member) {
+            let taken: Vec<&str> =
+                list(Some(own), "volumeMounts").iter().filter_map(mount_path).collect();
+            let below = name(own).and_then(|name| named_mut(lower, member, name));
+            let mounts = below.and_then(|below| below.get_mut("volumeMounts")?.as_array_mut());
+            if let Some(mounts) = mounts {
+                mounts.retain(|mount| {
+                    let exact = mount.get("mountPath").and_then(Value::as_str);
+                    let spelled_alike = list(Some(own), "volumeMounts")
+                        .iter()
+                        .any(|own| own.get("mountPath").and_then(Value::as_str) == exact);
+                    // The same spelling is left to the merge, which completes the author's mount.
+                    spelled_alike || !mount_path(mount).is_some_and(|path| taken.contains(&path))
+                });
+            }
+        }
+    }
+}
+
+/// Arguments of the blueprint are no arguments of a command that the author gives instead.
+fn drop_arguments_of_replaced_commands(lower: &mut Value, upper: &Value) {
+    for member in ["containers", "initContainers"] {
+        for own in list(Some(upper), member) {
+            let command = words(own, "command");
+            let below = name(own).and_then(|name| named_mut(lower, member, name));
+            if let Some(below) = below.filter(|_| !command.is_empty())
+                && command != words(below, "command")
+                && let Some(members) = below.as_object_mut()
+            {
+                members.shift_remove("args");
+            }
+        }
+    }
+}
+
+/// `serviceAccount` is the old name of `serviceAccountName`, and the API server writes both.
+fn keep_accounts_together(lower: &mut Value, upper: &Value) {
+    let account = lower.get("serviceAccountName").cloned();
+    if let (Some(account), Some(members)) = (account, lower.as_object_mut())
+        && upper.get("serviceAccount").is_some()
+    {
+        members.insert("serviceAccount".to_owned(), account);
+    }
+}
+
+/// The API server has computed `priority` from the class before any webhook is asked, and refuses
+/// a pod whose two fields disagree.
+fn hold_back_priority(
+    site: &Site<'_>,
+    lower: &mut Value,
+    upper: &Value,
+    warnings: &mut Vec<Warning>,
+) {
+    if site.mode != Mode::Admission || upper.get("priorityClassName").is_some() {
+        return;
+    }
+    let Some(class) =
+        lower.as_object_mut().and_then(|members| members.shift_remove("priorityClassName"))
+    else {
+        return;
+    };
+    warnings.push(Warning::new(
+        "priority-class",
+        format!(
+            "priorityClassName {class} cannot be set on a pod that is being created; write it in \
+             the workload's pod template"
+        ),
+    ));
+}
+
+/// Takes the images that stand for "the blueprint's", and the pull policy that the API server chose
+/// for them. Returns the containers, as (list, name).
+fn take_placeholders(upper: &mut Value, lower: &Value) -> Vec<(&'static str, String)> {
+    let mut taken = Vec::new();
+    for member in ["containers", "initContainers"] {
+        let Some(Value::Array(containers)) = upper.get_mut(member) else { continue };
+        for container in containers.iter_mut().filter(|container| is_placeholder(container)) {
+            let Some(name) = name(container).map(str::to_owned) else { continue };
+            // Another injector's `auto` is its own affair.
+            if named(lower, member, &name).is_none_or(is_placeholder) {
+                continue;
+            }
+            let Some(members) = container.as_object_mut() else { continue };
+            members.shift_remove("image");
+            if members.get("imagePullPolicy").and_then(Value::as_str) == Some("Always") {
+                members.shift_remove("imagePullPolicy");
+            }
+            taken.push((member, name));
+        }
+    }
+    taken
+}
+
+/// Where the blueprint names no pull policy, the one that the API server would choose for its image.
+fn restore_pull_policies(
+    spec: &mut Value,
+    author: &Value,
+    placeholders: &[(&'static str, String)],
+) {
+    for (member, name) in placeholders {
+        let had_one = named(author, member, name)
+            .is_some_and(|container| container.get("imagePullPolicy").is_some());
+        let Some(Value::Object(container)) = named_mut(spec, member, name) else { continue };
+        if had_one && !container.contains_key("imagePullPolicy") {
+            let image = container.get("image").and_then(Value::as_str).unwrap_or_default();
+            let policy = default_pull_policy(image);
+            container.insert("imagePullPolicy".to_owned(), json!(policy));
+        }
+    }
+}
+
+fn drop_volumes_that_nothing_mounts(spec: &mut Value, author: &Value) {
+    let mounted: Vec<String> = ["containers", "initContainers", "ephemeralContainers"]
+        .iter()
+        .flat_map(|member| list(Some(spec), member))
+        .flat_map(|container| {
+            ["volumeMounts", "volumeDevices"].map(|member| list(Some(container), member))
+        })
+        .flatten()
+        .filter_map(|mount| name(mount).map(str::to_owned))
+        .collect();
+    let Some(Value::Array(volumes)) = spec.get_mut("volumes") else { return };
+    volumes.retain(|volume| {
+        let Some(name) = name(volume) else { return true };
+        mounted.iter().any(|mounted| mounted == name) || named(author, "volumes", name).is_some()
+    });
+    if volumes.is_empty()
+        && author.get("volumes").is_none()
+        && let Some(members) = spec.as_object_mut()
+    {
+        members.shift_remove("volumes");
+    }
+}
+
+/// Labels and annotations of the blueprint that the pod has not.
+fn add_metadata(pod: &mut Value, blueprint: &Blueprint) {
+    let Some(members) = pod.as_object_mut() else { return };
+    let metadata = members.entry("metadata").or_insert_with(|| json!({}));
+    for (member, given) in [("labels", &blueprint.labels), ("annotations", &blueprint.annotations)] {
+        if given.is_empty() {
+            continue;
+        }
+        let Some(own) = object(metadata, member) else { continue };
+        for (key, value) in given {
+            if !own.contains_key(key) {
+                own.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
+fn annotate(completed: &mut Value, before: &Value, blueprint: &Blueprint, engine: &Engine) {
+    let again = status::blueprint_of(before).as_deref() == Some(blueprint.digest.as_str());
+    let text = status::text(blueprint, before, completed);
+    let Some(metadata) = completed.get_mut("metadata") else { return };
+    let Some(annotations) = object(metadata, "annotations") else { return };
+    if engine.remember {
+        annotations.insert(keys::CONTAINER.to_owned(), json!(engine.name));
+    }
+    // What the first call says it added is still true.
+    if !again {
+        annotations.insert(keys::STATUS.to_owned(), Value::String(text));
+    }
+}

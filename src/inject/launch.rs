@@ -1,0 +1,278 @@
+//! How the engine will be started: its final arguments, the port they name, and who follows it.
+
+use serde_json::{Value, json};
+
+use super::container::{MAIN, SIDECAR, env, list, named, named_mut};
+use crate::compose::Blueprint;
+use crate::compose::arguments::{self, Sum, set, words};
+use crate::compose::blueprint::SERVICE_PORT;
+use crate::decision::Warning;
+use crate::sidecar;
+use crate::vllm::{self, Arguments, Launch};
+use crate::workload::{Position, Role};
+
+const START_RANK: &str = "--data-parallel-start-rank";
+
+/// What a shell or an exec would run in the engine's container, once everything is merged.
+#[derive(Debug)]
+pub(super) struct Start {
+    /// How.
+    pub(super) launch: Launch,
+    /// Everything behind the program's own words; only an exec's can be known for certain.
+    pub(super) arguments: Arguments,
+    /// What VLLM_ADDITIONAL_ARGS adds.
+    pub(super) additional: Additional,
+}
+
+/// The variable VLLM_ADDITIONAL_ARGS of a container.
+#[derive(Debug)]
+pub(super) enum Additional {
+    /// Not there.
+    Absent,
+    /// Its words.
+    Words(Vec<String>),
+    /// There, but what it holds cannot be known; the reason.
+    Unknown(String),
+}
+
+/// Settles the engine's arguments: the blueprint's (`lower`, a pod spec), then what
+/// VLLM_ADDITIONAL_ARGS adds, then the author's (`upper`, his pod spec). Writes the result into
+/// `upper`'s container, lets the blueprint's probes, declared port and sidecar follow the port.
+pub(super) fn settle(
+    blueprint: &Blueprint,
+    position: Position,
+    engine: &str,
+    lower: &mut Value,
+    upper: &mut Value,
+    warnings: &mut Vec<Warning>,
+) {
+    let nothing = json!({});
+    let own = named(upper, "containers", engine).unwrap_or(&nothing).clone();
+    let Some(below) = named_mut(lower, "containers", engine) else { return };
+    let additional = additional(&own, below);
+    let launch = vllm::launch(&words(below, "command"), &words(below, "args"));
+    let own_command = words(&own, "command");
+    let replaced = !own_command.is_empty() && own_command != words(below, "command");
+
+    if !replaced && matches!(launch, Launch::Exec { .. }) {
+        let rank = start_rank(blueprint, position, below, warnings);
+        for layer in [rank, additional.words().to_vec()] {
+            if let Sum::Arguments(sum) = arguments::add(below, &json!({"args": layer})) {
+                set(below, "args", sum);
+            } else if !layer.is_empty() && words(below, "args").is_empty() {
+                set(below, "args", layer);
+            }
+        }
+    }
+    let args = match arguments::add(below, &own) {
+        Sum::Arguments(sum) => Some(sum),
+        Sum::OtherCommand | Sum::Unchanged if replaced => {
+            if let Some(members) = below.as_object_mut() {
+                members.shift_remove("args");
+            }
+            own_exec_arguments(&own, &additional)
+        }
+        Sum::OtherCommand | Sum::Unchanged => None,
+    };
+    if let (Some(args), Some(container)) = (args, named_mut(upper, "containers", engine)) {
+        set(container, "args", args);
+    }
+    if let Additional::Unknown(reason) = &additional {
+        let exec = if replaced { vllm::launch(&own_command, &words(&own, "args")) } else { launch };
+        if matches!(exec, Launch::Exec { .. }) {
+            warnings.push(Warning::new(
+                "additional-args-ignored",
+                format!("container {engine}: env {}: {reason}; write the flags in args", vllm::ADDITIONAL_ARGS),
+            ));
+        }
+    }
+    follow_port(blueprint, engine, lower, upper, warnings);
+}
+
+impl Additional {
+    fn words(&self) -> &[String] {
+        match self {
+            Self::Words(words) => words,
+            Self::Absent | Self::Unknown(_) => &[],
+        }
+    }
+}
+
+impl Start {
+    /// Reads a complete container.
+    pub(super) fn of(container: &Value) -> Self {
+        let (command, args) = (words(container, "command"), words(container, "args"));
+        let launch = vllm::launch(&command, &args);
+        let all = [command, args].concat();
+        let program = if let Launch::Exec { program } = launch { program } else { 0 };
+        let arguments = match launch {
+            // What follows a script's name is what it gets as "$@".
+            Launch::Shell { .. } => Arguments::parse(&words(container, "args")),
+            _ => Arguments::parse(all.get(program..).unwrap_or_default()),
+        };
+        Self { launch, arguments, additional: additional(container, &Value::Null) }
+    }
+}
+
+/// VLLM_ADDITIONAL_ARGS of the author's container, else of the blueprint's.
+fn additional(own: &Value, below: &Value) -> Additional {
+    let Some(variable) =
+        env(own, vllm::ADDITIONAL_ARGS).or_else(|| env(below, vllm::ADDITIONAL_ARGS))
+    else {
+        return Additional::Absent;
+    };
+    if variable.get("valueFrom").is_some_and(|source| !source.is_null()) {
+        return Additional::Unknown("its value comes from valueFrom and is not known here".to_owned());
+    }
+    match vllm::split(variable.get("value").and_then(Value::as_str).unwrap_or_default()) {
+        Ok(words) => Additional::Words(words),
+        Err(error) => Additional::Unknown(error.to_string()),
+    }
+}
+
+/// The arguments of an engine that the author starts with a command of his own: what
+/// VLLM_ADDITIONAL_ARGS adds to it, then his arguments. `None` leaves them as they are.
+fn own_exec_arguments(own: &Value, additional: &Additional) -> Option<Vec<String>> {
+    let (command, args) = (words(own, "command"), words(own, "args"));
+    let Launch::Exec { program } = vllm::launch(&command, &args) else { return None };
+    let added = additional.words();
+    if added.is_empty() {
+        return None;
+    }
+    let in_command = command.get(program..).unwrap_or_default();
+    let sum = vllm::merge(added, &[in_command, &args].concat());
+    // The command's own flags stay where they stand.
+    let kept = sum.len().saturating_sub(in_command.len() + args.len());
+    Some([sum.get(..kept).unwrap_or_default(), &args].concat())
+}
+
+/// The first rank of this pod, for an engine that the blueprint starts data-parallel: KServe's
+/// scripts compute it in the container, where ours have no shell.
+fn start_rank(
+    blueprint: &Blueprint,
+    position: Position,
+    below: &Value,
+    warnings: &mut Vec<Warning>,
+) -> Vec<String> {
+    let given = Arguments::parse(&words(below, "args"));
+    if !given.gives("--data-parallel-size") || given.gives(START_RANK) {
+        return Vec::new();
+    }
+    let local = blueprint.parallelism.data_local.unwrap_or(1).max(1);
+    let rank = match position {
+        Position::Single | Position::Leader => "0".to_owned(),
+        Position::Worker(Some(index)) => i64::from(index).saturating_mul(local).to_string(),
+        Position::Worker(None) if local == 1 => "$(LWS_WORKER_INDEX)".to_owned(),
+        Position::Worker(None) => {
+            warnings.push(Warning::new(
+                "start-rank-unknown",
+                format!(
+                    "{START_RANK} is worker index × {local}, and the index is not known in a \
+                     template; the webhook adds it to each pod"
+                ),
+            ));
+            return Vec::new();
+        }
+    };
+    vec![START_RANK.to_owned(), rank]
+}
+
+/// The probes and the declared port of the blueprint, and its sidecar's `--vllm-port`, follow the
+/// port that the engine's arguments name.
+fn follow_port(
+    blueprint: &Blueprint,
+    engine: &str,
+    lower: &mut Value,
+    upper: &Value,
+    warnings: &mut Vec<Warning>,
+) {
+    let usual = blueprint.engine_port();
+    let below = named(lower, "containers", engine).cloned().unwrap_or_default();
+    let own = named(upper, "containers", engine).cloned().unwrap_or_default();
+    let pick = |member: &str| {
+        let own = words(&own, member);
+        if own.is_empty() { words(&below, member) } else { own }
+    };
+    let start = Start::of(&json!({"command": pick("command"), "args": pick("args")}));
+    let Launch::Exec { .. } = start.launch else { return };
+    let Some(port) = vllm::port(&start.arguments) else { return };
+    if blueprint.role != Role::Decode && port != SERVICE_PORT {
+        warnings.push(Warning::new(
+            "unusual-port",
+            format!(
+                "container {engine}: --port {port}: the Service of LLMInferenceService {} sends to \
+                 {SERVICE_PORT}; write --port {SERVICE_PORT}",
+                blueprint.service
+            ),
+        ));
+    }
+    if port == usual {
+        return;
+    }
+    if let Some(container) = named_mut(lower, "containers", engine) {
+        for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
+            for handler in ["httpGet", "tcpSocket", "grpc"] {
+                let place = container.get_mut(probe).and_then(|probe| probe.get_mut(handler));
+                if let Some(number) = place.and_then(|handler| handler.get_mut("port")) {
+                    retarget(number, usual, port);
+                }
+            }
+        }
+        if let Some(Value::Array(ports)) = container.get_mut("ports") {
+            for number in ports.iter_mut().filter_map(|item| item.get_mut("containerPort")) {
+                retarget(number, usual, port);
+            }
+        }
+    }
+    let Some(sidecar) = named_mut(lower, "initContainers", SIDECAR) else { return };
+    let (command, args) = (words(sidecar, "command"), words(sidecar, "args"));
+    if sidecar::vllm_port(&sidecar::parse(&command, &args)) != Some(usual) {
+        return;
+    }
+    for (member, flags) in [("command", command), ("args", args)] {
+        if sidecar::Arguments::parse(&flags).gives(sidecar::MODEL_SERVER_PORT) {
+            let changed = sidecar::set_flag(&flags, sidecar::MODEL_SERVER_PORT, &port.to_string());
+            set(sidecar, member, changed);
+        }
+    }
+}
+
+fn retarget(number: &mut Value, from: u16, to: u16) {
+    if number.as_u64() == Some(u64::from(from)) {
+        *number = json!(to);
+    }
+}
+
+/// The blueprint's engine container takes the name that it has in the pod.
+pub(super) fn rename_engine(lower: &mut Value, engine: &str) {
+    if engine == MAIN {
+        return;
+    }
+    if let Some(Value::Object(main)) = named_mut(lower, "containers", MAIN) {
+        main.insert("name".to_owned(), json!(engine));
+    }
+}
+
+/// LeaderWorkerSet's webhook gives its variables to the containers that are there when it runs; an
+/// engine that is added after it gets them from its neighbours.
+pub(super) fn copy_lws_env(pod: &mut Value, engine: &str) {
+    let from_neighbours: Vec<Value> = list(Some(pod), "containers")
+        .iter()
+        .filter(|container| super::container::name(container) != Some(engine))
+        .map(|container| {
+            list(Some(container), "env")
+                .iter()
+                .filter(|item| {
+                    super::container::name(item).is_some_and(|name| name.starts_with("LWS_"))
+                })
+                .cloned()
+                .collect::<Vec<_>>()
+        })
+        .find(|variables| !variables.is_empty())
+        .unwrap_or_default();
+    if let Some(container) = named_mut(pod, "containers", engine) {
+        for variable in from_neighbours {
+            super::container::add_env(container, variable);
+        }
+    }
+}

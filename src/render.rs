@@ -1,0 +1,214 @@
+//! The workloads that a service's pools consist of, under the names and labels that KServe's
+//! controller gives them: what runs a service where that controller does not.
+
+use serde_json::{Map, Value, json};
+
+use crate::api::{Parallelism, Service};
+use crate::catalog::Snapshot;
+use crate::compose::{Cache, ComposeError, child};
+use crate::decision::{Refusal, Warning};
+use crate::inject::{Mode, Site, complete};
+use crate::json::at;
+use crate::workload::{By, Position, Role, keys};
+
+/// How much of its pods a workload holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Complete pods: they need no webhook.
+    Complete,
+    /// Pods that ask the webhook to be completed.
+    Skeleton,
+}
+
+/// The workloads of one service.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rendered {
+    /// Deployments and LeaderWorkerSets, the decode or general pool first.
+    pub workloads: Vec<Value>,
+    /// What the author of the service should know.
+    pub warnings: Vec<Warning>,
+}
+
+/// Why a service has no workloads.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RenderError {
+    /// It cannot be composed.
+    #[error(transparent)]
+    Compose(#[from] ComposeError),
+    /// A pod of it cannot be completed.
+    #[error("{title}: {refusal}")]
+    Pod {
+        /// The service.
+        title: String,
+        /// What stands in the way.
+        refusal: Refusal,
+    },
+}
+
+/// Renders the pools of a service.
+///
+/// # Errors
+/// [`RenderError`] for a service that cannot be composed or whose pods cannot be completed.
+pub fn workloads(
+    snapshot: &Snapshot,
+    service: &Service,
+    form: Form,
+) -> Result<Rendered, RenderError> {
+    let composed = Cache::composed(snapshot, service)?;
+    let topology = composed.topology;
+    let mut renderer =
+        Renderer { snapshot, service, form, warnings: composed.warnings.clone() };
+    let spec = composed.spec();
+    let main = if topology.prefill { Role::Decode } else { Role::Both };
+    let mut workloads =
+        vec![renderer.pool(spec, main, topology.worker, topology.parallelism)?];
+    if let Some(prefill) = spec.get("prefill").filter(|_| topology.prefill) {
+        let parallelism = topology.prefill_parallelism;
+        workloads.push(renderer.pool(prefill, Role::Prefill, topology.prefill_worker, parallelism)?);
+    }
+    let mut warnings = renderer.warnings;
+    warnings.dedup();
+    Ok(Rendered { workloads, warnings })
+}
+
+struct Renderer<'a> {
+    snapshot: &'a Snapshot,
+    service: &'a Service,
+    form: Form,
+    warnings: Vec<Warning>,
+}
+
+impl Renderer<'_> {
+    /// `pool` is `spec` or `spec.prefill`.
+    fn pool(
+        &mut self,
+        pool: &Value,
+        role: Role,
+        worker: bool,
+        parallelism: Parallelism,
+    ) -> Result<Value, RenderError> {
+        let prefill = role == Role::Prefill;
+        if !worker {
+            let component = if prefill { keys::COMPONENT_PREFILL } else { keys::COMPONENT_WORKLOAD };
+            let labels = self.labels(component, Some(role));
+            let template = self.template(role, Position::Single, labels.clone())?;
+            let name = if prefill { "-kserve-prefill" } else { "-kserve" };
+            let mut deployment = self.object("apps/v1", "Deployment", name, labels.clone());
+            deployment["spec"] = json!({"selector": {"matchLabels": labels}, "template": template});
+            set_replicas(&mut deployment["spec"], pool);
+            if let Some(rolling) = rollout(pool) {
+                deployment["spec"]["strategy"] =
+                    json!({"type": "RollingUpdate", "rollingUpdate": rolling});
+            }
+            return Ok(deployment);
+        }
+        let (leader, worker) = if prefill {
+            (keys::COMPONENT_LEADER_PREFILL, keys::COMPONENT_WORKER_PREFILL)
+        } else {
+            (keys::COMPONENT_LEADER, keys::COMPONENT_WORKER)
+        };
+        let size = parallelism.size().unwrap_or(1);
+        // In a group of two the one worker's index is known.
+        let index = (size == 2).then_some(1);
+        let worker_labels = self.labels(worker, None);
+        let leader_template =
+            self.template(role, Position::Leader, self.labels(leader, Some(role)))?;
+        let worker_template =
+            self.template(role, Position::Worker(index), worker_labels.clone())?;
+        let name = if prefill { "-kserve-mn-prefill" } else { "-kserve-mn" };
+        let mut set =
+            self.object("leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet", name, worker_labels);
+        set["spec"] = json!({
+            "leaderWorkerTemplate": {
+                "size": size,
+                "restartPolicy": "RecreateGroupOnPodRestart",
+                "leaderTemplate": leader_template,
+                "workerTemplate": worker_template,
+            },
+            "startupPolicy": "LeaderCreated",
+        });
+        set_replicas(&mut set["spec"], pool);
+        if let Some(rolling) = rollout(pool) {
+            set["spec"]["rolloutStrategy"] =
+                json!({"type": "RollingUpdate", "rollingUpdateConfiguration": rolling});
+        }
+        Ok(set)
+    }
+
+    fn object(&self, api_version: &str, kind: &str, suffix: &str, labels: Map<String, Value>) -> Value {
+        json!({
+            "apiVersion": api_version,
+            "kind": kind,
+            "metadata": {
+                "name": child(&self.service.key.name, suffix),
+                "namespace": self.service.key.namespace,
+                "labels": labels,
+            },
+        })
+    }
+
+    /// Labels of KServe's pods. Only those that serve have a role and are selected by its Services.
+    fn labels(&self, component: &str, serves_as: Option<Role>) -> Map<String, Value> {
+        let mut labels = Map::from_iter([
+            (keys::COMPONENT.to_owned(), json!(component)),
+            (keys::NAME.to_owned(), json!(self.service.key.name)),
+            (keys::PART_OF.to_owned(), json!(keys::LLM_INFERENCE_SERVICE)),
+        ]);
+        if let Some(role) = serves_as {
+            labels.insert(keys::KSERVE_COMPONENT.to_owned(), json!("workload"));
+            labels.insert(keys::LLM_D_ROLE.to_owned(), json!(role.as_str()));
+        }
+        labels
+    }
+
+    fn template(
+        &mut self,
+        role: Role,
+        position: Position,
+        mut labels: Map<String, Value>,
+    ) -> Result<Value, RenderError> {
+        if self.form == Form::Skeleton {
+            labels.insert(keys::SERVICE.to_owned(), json!(self.service.key.name));
+            labels.insert(keys::ROLE.to_owned(), json!(role.as_str()));
+            return Ok(json!({
+                "metadata": {"labels": labels},
+                // A pod needs a container with an image; the webhook puts the real one in.
+                "spec": {"containers": [{"name": "main", "image": "auto"}]},
+            }));
+        }
+        let blueprint = Cache::blueprint(self.snapshot, self.service, role, position)?;
+        let site = Site {
+            settings: &self.snapshot.settings,
+            blueprint: &blueprint,
+            namespace_fabric: self
+                .snapshot
+                .fabrics
+                .get(&self.service.key.namespace)
+                .map(String::as_str),
+            mode: Mode::Offline,
+            position,
+            by: By::Label,
+        };
+        let pod = json!({"metadata": {"labels": labels}, "spec": {}});
+        let completed = complete(&site, &pod)
+            .map_err(|refusal| RenderError::Pod { title: self.service.title(), refusal })?;
+        self.warnings.extend(completed.warnings);
+        Ok(completed.pod.unwrap_or(pod))
+    }
+}
+
+/// A pool that scales itself has no replicas.
+fn set_replicas(spec: &mut Value, pool: &Value) {
+    if let (Some(replicas), Some(members)) = (pool.get("replicas"), spec.as_object_mut()) {
+        members.shift_insert(0, "replicas".to_owned(), replicas.clone());
+    }
+}
+
+fn rollout(pool: &Value) -> Option<Value> {
+    let strategy = at(pool, &["rolloutStrategy"])?.as_object()?;
+    let rolling: Map<String, Value> = ["maxUnavailable", "maxSurge"]
+        .into_iter()
+        .filter_map(|member| Some((member.to_owned(), strategy.get(member)?.clone())))
+        .collect();
+    (!rolling.is_empty()).then_some(Value::Object(rolling))
+}
