@@ -1,3 +1,7 @@
 //! The `llmisvc-webhook` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    llmisvc_webhook::cli::main()
+}

@@ -87,6 +87,15 @@ impl Catalog for FileCatalog {
     }
 }
 
+/// What was taken up of one document.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// The services in it, in order.
+    pub services: Vec<ObjectKey>,
+    /// How many of its objects could not be read; the problems say why.
+    pub unread: usize,
+}
+
 /// Gathers objects from several sources, in order; of two with one key the later is used.
 #[derive(Debug)]
 pub struct Loader {
@@ -117,18 +126,30 @@ impl Loader {
         }
     }
 
-    /// Takes up the objects of one document and names the services among them, in order.
-    ///
-    /// `line` is where the document starts in `file`.
-    pub fn document(&mut self, file: &Path, line: usize, value: Value) -> Vec<ObjectKey> {
-        let mut services = Vec::new();
+    /// Takes up the objects of one document. `line` is where it starts in `file`.
+    pub fn document(&mut self, file: &Path, line: usize, value: Value) -> Taken {
+        let mut taken = Taken::default();
         for object in flattened(value) {
             match self.object(file, line, object) {
-                Ok(key) => services.extend(key),
-                Err(reason) => self.problem(file, Some(line), reason),
+                Ok(key) => taken.services.extend(key),
+                Err(reason) => {
+                    taken.unread += 1;
+                    self.problem(file, Some(line), reason);
+                }
             }
         }
-        services
+        taken
+    }
+
+    /// How many objects there are so far.
+    #[must_use]
+    pub fn objects(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The problems so far, which [`Loader::finish`] then no longer lists.
+    pub fn take_problems(&mut self) -> Vec<Problem> {
+        std::mem::take(&mut self.problems)
     }
 
     /// Everything that was gathered.

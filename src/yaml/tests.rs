@@ -159,7 +159,7 @@ fn aliases_are_copies_and_bounded() {
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for n in 1..12 {
         let aliases = vec![format!("*a{}", n - 1); 10].join(", ");
-        bomb.push_str(&format!("a{n}: &a{n} [{aliases}]\n"));
+        bomb.extend([format!("a{n}: &a{n} [{aliases}]\n")]);
     }
     assert!(refused(&bomb).message.contains("aliases expand"));
 
@@ -502,7 +502,8 @@ proptest! {
 
     #[test]
     fn printed_documents_stay_apart(values in proptest::collection::vec(values(), 0..4)) {
-        let stream: String = values.iter().map(|value| format!("---\n{}", to_string(value))).collect();
+        let texts: Vec<String> = values.iter().map(to_string).collect();
+        let stream = format!("---\n{}", texts.join("---\n"));
         let filled = values.iter().filter(|value| !value.is_null()).count();
         prop_assert_eq!(documents(&stream).len(), filled, "{}", stream);
     }
