@@ -47,17 +47,30 @@ impl Composed {
 }
 
 /// Why a service cannot be composed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{object}: {field}: {message}")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ComposeError {
     /// Stable code, e.g. `unknown-config`.
     pub code: &'static str,
+    /// The service, e.g. `LLMInferenceService default/qwen`.
+    pub service: String,
     /// The object at fault, e.g. `LLMInferenceServiceConfig kserve/big`.
     pub object: String,
     /// Field path in that object.
     pub field: String,
     /// The value found and what to write instead.
     pub message: String,
+}
+
+impl std::error::Error for ComposeError {}
+
+impl std::fmt::Display for ComposeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { code: _, service, object, field, message } = self;
+        if service != object {
+            write!(f, "{service}: ")?;
+        }
+        write!(f, "{object}: {field}: {message}")
+    }
 }
 
 /// A config that applies to a service, before it is looked up.
@@ -76,6 +89,11 @@ struct Reference {
 /// [`ComposeError`] for a missing config, a merge directive, a field of the wrong type, or a
 /// template that does not render.
 pub fn compose(snapshot: &Snapshot, service: &Service) -> Result<Composed, ComposeError> {
+    compose_layers(snapshot, service)
+        .map_err(|error| ComposeError { service: service.title(), ..error })
+}
+
+fn compose_layers(snapshot: &Snapshot, service: &Service) -> Result<Composed, ComposeError> {
     let mut warnings = Vec::new();
     let mut own = service.spec().clone();
     if own.is_null() {
@@ -159,6 +177,7 @@ fn refuse_directives(title: &str, spec: &Value) -> Result<(), ComposeError> {
     let Some(path) = json::find_directive(spec) else { return Ok(()) };
     Err(ComposeError {
         code: "merge-directive",
+        service: String::new(),
         object: title.to_owned(),
         field: format!("spec.{path}"),
         message: "a directive of the strategic merge is not a field here; write the fields \
@@ -192,6 +211,7 @@ fn unknown_config(snapshot: &Snapshot, service: &Service, reference: &Reference)
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     ComposeError {
         code: "unknown-config",
+        service: service.title(),
         object: service.title(),
         field: reference.field.clone(),
         message: format!(

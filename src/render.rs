@@ -45,6 +45,17 @@ pub enum RenderError {
     },
 }
 
+impl RenderError {
+    /// Stable code of what stands in the way.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Compose(error) => error.code,
+            Self::Pod { refusal, .. } => refusal.code,
+        }
+    }
+}
+
 /// Renders the pools of a service.
 ///
 /// # Errors

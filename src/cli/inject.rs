@@ -240,7 +240,8 @@ fn say_decision(title: &str, decision: &Decision) {
 
 fn say_refusal(title: &str, refusal: &Refusal) {
     say(&format!("error: {title}: {refusal} ({})", refusal.code));
-    for cause in &refusal.causes {
+    // One cause is the refusal itself.
+    for cause in refusal.causes.iter().skip(usize::from(refusal.causes.len() == 1)) {
         say(&format!("  {}: {}", cause.field, cause.message));
     }
 }

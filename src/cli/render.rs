@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::services;
-use crate::compose;
+use crate::render::{Form, workloads};
 
 /// Prints the workloads that each service amounts to, ready for kubectl apply.
 #[derive(Debug, clap::Args)]
@@ -17,13 +17,16 @@ pub(super) struct Args {
     #[command(flatten)]
     services: services::ServiceArgs,
 
-    /// Print what is left to write when the webhook completes the pods: labels, placeholders and
-    /// resources
+    /// Print pods that are left to the webhook to complete: labels and a placeholder image
     #[arg(long)]
     skeleton: bool,
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args { services, skeleton } = args;
-    services::each(services, |snapshot, service| compose::workloads(snapshot, service, skeleton))
+    let form = if skeleton { Form::Skeleton } else { Form::Complete };
+    services::each(services, |snapshot, service| {
+        let rendered = workloads(snapshot, service, form)?;
+        Ok((rendered.workloads, rendered.warnings))
+    })
 }

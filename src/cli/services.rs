@@ -13,7 +13,8 @@ use super::{CatalogArgs, input};
 use crate::api::Service;
 use crate::catalog::Snapshot;
 use crate::catalog::files::DEFAULT_NAMESPACE;
-use crate::compose::ComposeError;
+use crate::decision::Warning;
+use crate::render::RenderError;
 
 /// Which services, and how to print what becomes of them.
 #[derive(Debug, clap::Args)]
@@ -35,7 +36,7 @@ pub(super) struct ServiceArgs {
 /// Prints what `make` makes of each service; one that it cannot make is said on standard error.
 pub(super) fn each(
     args: ServiceArgs,
-    make: impl Fn(&Snapshot, &Service) -> Result<Vec<Value>, ComposeError>,
+    make: impl Fn(&Snapshot, &Service) -> Result<(Vec<Value>, Vec<Warning>), RenderError>,
 ) -> anyhow::Result<ExitCode> {
     let ServiceArgs { file, output, catalog } = args;
     let (inputs, mut outcome) = input::documents(&file)?;
@@ -60,10 +61,17 @@ pub(super) fn each(
     let mut printed = Vec::new();
     for service in services.iter().filter_map(|key| snapshot.services.get(key)).map(Arc::as_ref) {
         match make(&snapshot, service) {
-            Ok(objects) => printed.extend(objects),
+            Ok((objects, warnings)) => {
+                for Warning { code, message } in warnings {
+                    let title = service.title();
+                    let message = message.strip_prefix(&format!("{title}: ")).unwrap_or(&message);
+                    say(&format!("warning: {title}: {message} ({code})"));
+                }
+                printed.extend(objects);
+            }
             Err(error) => {
                 outcome = outcome.max(Outcome::Findings);
-                say(&format!("error: {}: {error} ({})", title(service), error.code));
+                say(&format!("error: {error} ({})", error.code()));
             }
         }
     }
@@ -72,9 +80,4 @@ pub(super) fn each(
         print_all(printed, output)?;
     }
     Ok(outcome.into())
-}
-
-/// How a service is called on standard error.
-pub(super) fn title(service: &Service) -> String {
-    format!("llminferenceservice/{}", service.key)
 }

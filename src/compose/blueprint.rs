@@ -90,6 +90,7 @@ impl Blueprint {
             let path = [&["spec"], pool_path, &[member]].concat().join(".");
             return Err(ComposeError {
                 code: "no-pod-spec",
+                service: service.title(),
                 object: service.title(),
                 field: path.clone(),
                 message: format!(

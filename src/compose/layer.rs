@@ -95,6 +95,7 @@ pub(super) fn merge(
 pub(super) fn merge_error(error: &MergeError, title: &str) -> ComposeError {
     ComposeError {
         code: "not-mergeable",
+        service: String::new(),
         object: title.to_owned(),
         field: format!("spec.{}", error.path()),
         message: error.to_string(),
@@ -172,6 +173,7 @@ impl Renderer<'_> {
         template::render(source, self.data, &KserveFunctions, options).unwrap_or_else(|error| {
             self.failures.mark(ComposeError {
                 code: "bad-template",
+                service: String::new(),
                 object: self.title.to_owned(),
                 field: path.to_string(),
                 message: error.to_string(),
