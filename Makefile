@@ -1,0 +1,38 @@
+# `make help` lists what there is.
+.DEFAULT_GOAL := help
+.PHONY: help build run test lint bench clean tools
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: tools ## build the release binary, target/release/llmisvc-webhook
+	cargo build --release --locked
+
+run: tools ## serve the examples over TLS, send their reviews, show what each pod becomes
+	cargo build --locked
+	bash examples/run.sh target/debug/llmisvc-webhook
+
+test: lint ## check formatting and lints, run all tests
+	cargo test --locked --all-targets
+	cargo test --locked --doc
+
+lint: tools
+	cargo fmt --all --check
+	cargo clippy --locked --all-targets -- -D warnings
+
+bench: build ## measure reviews per second over TLS against a handler that answers a constant
+	cargo bench --locked --bench reviews
+
+clean: ## remove what was built
+	cargo clean
+
+# Says what is missing instead of failing half-way.
+tools:
+	@command -v cargo >/dev/null || { \
+	  echo "cargo is not installed: install rustup (the toolchain is named in rust-toolchain.toml)" >&2; exit 1; }
+	@cargo fmt --version >/dev/null 2>&1 || { \
+	  echo "rustfmt is not installed: rustup component add rustfmt" >&2; exit 1; }
+	@cargo clippy --version >/dev/null 2>&1 || { \
+	  echo "clippy is not installed: rustup component add clippy" >&2; exit 1; }
+	@command -v cc >/dev/null || { \
+	  echo "a C compiler is not installed: the TLS library needs one to build (apt-get install gcc)" >&2; exit 1; }
