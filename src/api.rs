@@ -142,7 +142,9 @@ impl Object {
             )));
         }
         let Some(name) = text("/metadata/name").filter(|name| !name.is_empty()) else {
-            return Err(ReadError::Invalid(format!("{kind}: metadata.name: required, and not there")));
+            return Err(ReadError::Invalid(format!(
+                "{kind}: metadata.name: required, and not there"
+            )));
         };
         let key = ObjectKey::new(text("/metadata/namespace").unwrap_or_default(), name);
         match object.get("spec") {
@@ -169,10 +171,12 @@ pub fn flatten_pod_templates(spec: &mut Value) -> Vec<String> {
     let mut found = Vec::new();
     for path in POD_SPECS {
         let Some((leaf, parents)) = path.split_last() else { continue };
-        let Some(parent) = parents.iter().try_fold(&mut *spec, |value, name| value.get_mut(name)) else {
+        let Some(parent) = parents.iter().try_fold(&mut *spec, |value, name| value.get_mut(name))
+        else {
             continue;
         };
-        let Some(template) = parent.get_mut(leaf).filter(|template| is_pod_template(template)) else {
+        let Some(template) = parent.get_mut(leaf).filter(|template| is_pod_template(template))
+        else {
             continue;
         };
         let Some(members) = template.as_object_mut() else { continue };
@@ -181,10 +185,9 @@ pub fn flatten_pod_templates(spec: &mut Value) -> Vec<String> {
         *template = inner;
         for member in ["labels", "annotations"] {
             let Some(Value::Object(given)) = metadata.get(member) else { continue };
-            let Some(Value::Object(target)) = parent
-                .as_object_mut()
-                .map(|parent| parent.entry(member).or_insert_with(|| Value::Object(serde_json::Map::new())))
-            else {
+            let Some(Value::Object(target)) = parent.as_object_mut().map(|parent| {
+                parent.entry(member).or_insert_with(|| Value::Object(serde_json::Map::new()))
+            }) else {
                 continue;
             };
             for (key, value) in given {

@@ -58,7 +58,9 @@ impl Snapshot {
             .keys()
             .filter(|key| key.namespace == namespace || key.namespace == system)
             .map(|key| key.name.clone())
-            .chain(self.settings.presets.configs().into_iter().map(|config| config.key.name.clone()))
+            .chain(
+                self.settings.presets.configs().into_iter().map(|config| config.key.name.clone()),
+            )
             .collect();
         names.sort();
         names.dedup();
@@ -89,7 +91,7 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 
 /// ` (did you mean X?)`, or the candidates themselves where none is near: the end of a refusal.
 #[must_use]
-pub fn hint<'a>(name: &str, what: &str, candidates: &[&'a str]) -> String {
+pub fn hint(name: &str, what: &str, candidates: &[&str]) -> String {
     match nearest(name, candidates.iter().copied()) {
         Some(near) => format!("did you mean {near}?"),
         None if candidates.is_empty() => format!("there are no {what}"),
@@ -109,7 +111,10 @@ mod tests {
 
     #[test]
     fn a_typo_gets_a_hint_and_a_stranger_the_list() {
-        assert_eq!(hint("qwen2-7b-dp", "services", &["llama", "qwen2-7b-pd"]), "did you mean qwen2-7b-pd?");
+        assert_eq!(
+            hint("qwen2-7b-dp", "services", &["llama", "qwen2-7b-pd"]),
+            "did you mean qwen2-7b-pd?"
+        );
         assert_eq!(hint("zzz", "services", &["llama", "qwen"]), "services there are: llama, qwen");
         assert_eq!(hint("zzz", "services", &[]), "there are no services");
     }

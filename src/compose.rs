@@ -191,7 +191,8 @@ fn base_refs(
     service: &Service,
     spec: &Value,
 ) -> Result<Vec<(String, Arc<Config>)>, ComposeError> {
-    let refs = spec.get("baseRefs").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let refs =
+        spec.get("baseRefs").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     refs.iter()
         .enumerate()
         .map(|(index, item)| {
@@ -250,20 +251,29 @@ fn presets(spec: &Value, topology: Topology) -> Vec<Reference> {
     if spec.get("tracing").is_some_and(Value::is_object) {
         add("config-llm-tracing", "spec.tracing", true);
     }
-    let mut pool = |prefix: &str, path: &str, worker: bool, parallelism: crate::api::Parallelism| {
-        let single = if prefix.is_empty() { "config-llm-template".to_owned() } else { format!("config-llm-{prefix}template") };
-        if !worker {
-            add(&single, &format!("{path}template"), false);
-        } else if parallelism.is_data_parallel() {
-            add(&format!("config-llm-{prefix}worker-data-parallel"), &format!("{path}worker"), false);
-        } else if parallelism.is_pipeline_parallel() {
-            add(
-                &format!("config-llm-{prefix}worker-pipeline-parallel"),
-                &format!("{path}parallelism.pipeline"),
-                false,
-            );
-        }
-    };
+    let mut pool =
+        |prefix: &str, path: &str, worker: bool, parallelism: crate::api::Parallelism| {
+            let single = if prefix.is_empty() {
+                "config-llm-template".to_owned()
+            } else {
+                format!("config-llm-{prefix}template")
+            };
+            if !worker {
+                add(&single, &format!("{path}template"), false);
+            } else if parallelism.is_data_parallel() {
+                add(
+                    &format!("config-llm-{prefix}worker-data-parallel"),
+                    &format!("{path}worker"),
+                    false,
+                );
+            } else if parallelism.is_pipeline_parallel() {
+                add(
+                    &format!("config-llm-{prefix}worker-pipeline-parallel"),
+                    &format!("{path}parallelism.pipeline"),
+                    false,
+                );
+            }
+        };
     if topology.prefill {
         pool("prefill-", "spec.prefill.", topology.prefill_worker, topology.prefill_parallelism);
         pool("decode-", "spec.", topology.worker, topology.parallelism);

@@ -10,7 +10,16 @@ use crate::api::{Config, ObjectKey};
 
 /// A release of KServe whose well-known configs the built-in ones follow.
 #[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, clap::ValueEnum, serde::Serialize, serde::Deserialize,
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    clap::ValueEnum,
+    serde::Serialize,
+    serde::Deserialize,
 )]
 pub enum ReleaseSet {
     /// KServe 0.17.

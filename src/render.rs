@@ -67,15 +67,18 @@ pub fn workloads(
 ) -> Result<Rendered, RenderError> {
     let composed = Cache::composed(snapshot, service)?;
     let topology = composed.topology;
-    let mut renderer =
-        Renderer { snapshot, service, form, warnings: composed.warnings.clone() };
+    let mut renderer = Renderer { snapshot, service, form, warnings: composed.warnings.clone() };
     let spec = composed.spec();
     let main = if topology.prefill { Role::Decode } else { Role::Both };
-    let mut workloads =
-        vec![renderer.pool(spec, main, topology.worker, topology.parallelism)?];
+    let mut workloads = vec![renderer.pool(spec, main, topology.worker, topology.parallelism)?];
     if let Some(prefill) = spec.get("prefill").filter(|_| topology.prefill) {
         let parallelism = topology.prefill_parallelism;
-        workloads.push(renderer.pool(prefill, Role::Prefill, topology.prefill_worker, parallelism)?);
+        workloads.push(renderer.pool(
+            prefill,
+            Role::Prefill,
+            topology.prefill_worker,
+            parallelism,
+        )?);
     }
     let mut warnings = renderer.warnings;
     warnings.dedup();
@@ -100,18 +103,20 @@ impl Renderer<'_> {
     ) -> Result<Value, RenderError> {
         let prefill = role == Role::Prefill;
         if !worker {
-            let component = if prefill { keys::COMPONENT_PREFILL } else { keys::COMPONENT_WORKLOAD };
+            let component =
+                if prefill { keys::COMPONENT_PREFILL } else { keys::COMPONENT_WORKLOAD };
             let labels = self.labels(component, Some(role));
             let template = self.template(role, Position::Single, labels.clone())?;
             let name = if prefill { "-kserve-prefill" } else { "-kserve" };
-            let mut deployment = self.object("apps/v1", "Deployment", name, labels.clone());
-            deployment["spec"] = json!({"selector": {"matchLabels": labels}, "template": template});
-            set_replicas(&mut deployment["spec"], pool);
+            let mut spec = Map::new();
+            insert_replicas(&mut spec, pool);
+            spec.insert("selector".to_owned(), json!({"matchLabels": labels}));
             if let Some(rolling) = rollout(pool) {
-                deployment["spec"]["strategy"] =
-                    json!({"type": "RollingUpdate", "rollingUpdate": rolling});
+                let strategy = json!({"type": "RollingUpdate", "rollingUpdate": rolling});
+                spec.insert("strategy".to_owned(), strategy);
             }
-            return Ok(deployment);
+            spec.insert("template".to_owned(), template);
+            return Ok(self.object("apps/v1", "Deployment", name, &labels, &spec));
         }
         let (leader, worker) = if prefill {
             (keys::COMPONENT_LEADER_PREFILL, keys::COMPONENT_WORKER_PREFILL)
@@ -127,26 +132,34 @@ impl Renderer<'_> {
         let worker_template =
             self.template(role, Position::Worker(index), worker_labels.clone())?;
         let name = if prefill { "-kserve-mn-prefill" } else { "-kserve-mn" };
-        let mut set =
-            self.object("leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet", name, worker_labels);
-        set["spec"] = json!({
-            "leaderWorkerTemplate": {
+        let mut spec = Map::new();
+        insert_replicas(&mut spec, pool);
+        spec.insert(
+            "leaderWorkerTemplate".to_owned(),
+            json!({
                 "size": size,
                 "restartPolicy": "RecreateGroupOnPodRestart",
                 "leaderTemplate": leader_template,
                 "workerTemplate": worker_template,
-            },
-            "startupPolicy": "LeaderCreated",
-        });
-        set_replicas(&mut set["spec"], pool);
+            }),
+        );
+        spec.insert("startupPolicy".to_owned(), json!("LeaderCreated"));
         if let Some(rolling) = rollout(pool) {
-            set["spec"]["rolloutStrategy"] =
-                json!({"type": "RollingUpdate", "rollingUpdateConfiguration": rolling});
+            let strategy = json!({"type": "RollingUpdate", "rollingUpdateConfiguration": rolling});
+            spec.insert("rolloutStrategy".to_owned(), strategy);
         }
-        Ok(set)
+        let api_version = "leaderworkerset.x-k8s.io/v1";
+        Ok(self.object(api_version, "LeaderWorkerSet", name, &worker_labels, &spec))
     }
 
-    fn object(&self, api_version: &str, kind: &str, suffix: &str, labels: Map<String, Value>) -> Value {
+    fn object(
+        &self,
+        api_version: &str,
+        kind: &str,
+        suffix: &str,
+        labels: &Map<String, Value>,
+        spec: &Map<String, Value>,
+    ) -> Value {
         json!({
             "apiVersion": api_version,
             "kind": kind,
@@ -155,6 +168,7 @@ impl Renderer<'_> {
                 "namespace": self.service.key.namespace,
                 "labels": labels,
             },
+            "spec": spec,
         })
     }
 
@@ -209,9 +223,9 @@ impl Renderer<'_> {
 }
 
 /// A pool that scales itself has no replicas.
-fn set_replicas(spec: &mut Value, pool: &Value) {
-    if let (Some(replicas), Some(members)) = (pool.get("replicas"), spec.as_object_mut()) {
-        members.shift_insert(0, "replicas".to_owned(), replicas.clone());
+fn insert_replicas(spec: &mut Map<String, Value>, pool: &Value) {
+    if let Some(replicas) = pool.get("replicas") {
+        spec.insert("replicas".to_owned(), replicas.clone());
     }
 }
 

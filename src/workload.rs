@@ -204,11 +204,13 @@ impl Member {
             match by {
                 By::Label => return Err(Refusal::at("llm-d-role-mismatch", field, message)),
                 By::KServe => {
-                    warnings.push(Warning::new("llm-d-role-mismatch", format!("{field}: {message}")));
+                    warnings
+                        .push(Warning::new("llm-d-role-mismatch", format!("{field}: {message}")));
                 }
             }
         }
-        let has_worker = if role == Role::Prefill { topology.prefill_worker } else { topology.worker };
+        let has_worker =
+            if role == Role::Prefill { topology.prefill_worker } else { topology.worker };
         let position = if position == Position::Single || has_worker {
             position
         } else {
@@ -240,7 +242,8 @@ impl<'a> Metadata<'a> {
 }
 
 fn opted_out(pod: &Metadata<'_>, warnings: &mut Vec<Warning>) -> bool {
-    let places = [("labels", pod.label(keys::INJECT)), ("annotations", pod.annotation(keys::INJECT))];
+    let places =
+        [("labels", pod.label(keys::INJECT)), ("annotations", pod.annotation(keys::INJECT))];
     let mut out = false;
     for (place, value) in places {
         match value {
@@ -388,9 +391,15 @@ mod tests {
             of("llminferenceservice-workload", Topology::default()),
             (Role::Both, Position::Single)
         );
-        assert_eq!(of("llminferenceservice-workload-prefill", pd()), (Role::Prefill, Position::Single));
+        assert_eq!(
+            of("llminferenceservice-workload-prefill", pd()),
+            (Role::Prefill, Position::Single)
+        );
         assert_eq!(of("llminferenceservice-prefill", pd()), (Role::Prefill, Position::Single));
-        assert_eq!(of("llminferenceservice-workload-leader", pd()), (Role::Decode, Position::Leader));
+        assert_eq!(
+            of("llminferenceservice-workload-leader", pd()),
+            (Role::Decode, Position::Leader)
+        );
         assert_eq!(
             of("llminferenceservice-workload-worker", pd()),
             (Role::Decode, Position::Worker(None))
@@ -407,9 +416,7 @@ mod tests {
 
     #[test]
     fn reasons_to_leave_a_pod_alone() {
-        let kserve = |component: &str| {
-            json!({keys::PART_OF: keys::LLM_INFERENCE_SERVICE, keys::NAME: "s", keys::COMPONENT: component})
-        };
+        let kserve = |component: &str| json!({keys::PART_OF: keys::LLM_INFERENCE_SERVICE, keys::NAME: "s", keys::COMPONENT: component});
         let ours = json!({keys::SERVICE: "s"});
         let out = |value: &str| json!({keys::SERVICE: "s", keys::INJECT: value});
         let none = json!({});
@@ -478,7 +485,12 @@ mod tests {
         for (code, labels, annotations, topology) in [
             ("role-missing", json!({keys::SERVICE: "s"}), none.clone(), pd()),
             ("role-mismatch", json!({keys::SERVICE: "s", keys::ROLE: "both"}), none.clone(), pd()),
-            ("role-mismatch", json!({keys::SERVICE: "s", keys::ROLE: "decode"}), none.clone(), single),
+            (
+                "role-mismatch",
+                json!({keys::SERVICE: "s", keys::ROLE: "decode"}),
+                none.clone(),
+                single,
+            ),
             (
                 "role-conflict",
                 json!({keys::SERVICE: "s", keys::ROLE: "decode"}),
@@ -508,15 +520,22 @@ mod tests {
             keys::PART_OF: keys::LLM_INFERENCE_SERVICE, keys::NAME: "s",
             keys::COMPONENT: "llminferenceservice-workload", keys::LLM_D_ROLE: "prefill"
         });
-        let Ok(Claim::Member(member)) = claim(&pod(&labels, &json!({}))) else { panic!("not ours") };
+        let Ok(Claim::Member(member)) = claim(&pod(&labels, &json!({}))) else {
+            panic!("not ours")
+        };
         let workload = member.settle(pd()).unwrap();
-        assert_eq!(workload.warnings.first().map(|warning| warning.code), Some("llm-d-role-mismatch"));
+        assert_eq!(
+            workload.warnings.first().map(|warning| warning.code),
+            Some("llm-d-role-mismatch")
+        );
     }
 
     #[test]
     fn an_index_without_a_worker_is_single_with_a_warning() {
         let labels = json!({keys::SERVICE: "s", keys::WORKER_INDEX: "2"});
-        let Ok(Claim::Member(member)) = claim(&pod(&labels, &json!({}))) else { panic!("not ours") };
+        let Ok(Claim::Member(member)) = claim(&pod(&labels, &json!({}))) else {
+            panic!("not ours")
+        };
         let workload = member.settle(Topology::default()).unwrap();
         assert_eq!(workload.position, Position::Single);
         assert_eq!(workload.warnings.first().map(|warning| warning.code), Some("no-worker"));

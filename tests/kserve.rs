@@ -41,7 +41,12 @@ fn every_sample_composes_to_what_kserve_makes_of_it() {
                     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
                 assert_eq!(json!(composed.configs), theirs["configs"], "{release} {key}");
                 let mut differences = Vec::new();
-                compare(&normal(composed.spec()), &normal(&theirs["spec"]), "spec", &mut differences);
+                compare(
+                    &normal(composed.spec()),
+                    &normal(&theirs["spec"]),
+                    "spec",
+                    &mut differences,
+                );
                 assert!(
                     differences.is_empty(),
                     "{release} {file}: ours, then KServe's:\n{}",
@@ -83,7 +88,8 @@ fn workloads_have_the_names_labels_and_sizes_of_kserve() {
             let settings = Settings { presets: ReleaseSet::None, ..Settings::default() };
             let snapshot = snapshot(&paths, settings);
             let path = kserve.join(release).join("composed").join(format!("{file}.json"));
-            let theirs: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+            let theirs: Value =
+                serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
             let service = snapshot.services.values().next().unwrap();
             let rendered = workloads(&snapshot, service, Form::Complete).unwrap();
             let theirs: Vec<&Value> = theirs["workloads"].as_object().unwrap().values().collect();
@@ -99,9 +105,15 @@ fn workloads_have_the_names_labels_and_sizes_of_kserve() {
                 } else {
                     (None, &ours["spec"]["template"])
                 };
-                assert_eq!(template["metadata"]["labels"], theirs["template"]["metadata"]["labels"]);
+                assert_eq!(
+                    template["metadata"]["labels"],
+                    theirs["template"]["metadata"]["labels"]
+                );
                 if let Some(leader) = leader {
-                    assert_eq!(leader["metadata"]["labels"], theirs["leader"]["metadata"]["labels"]);
+                    assert_eq!(
+                        leader["metadata"]["labels"],
+                        theirs["leader"]["metadata"]["labels"]
+                    );
                 }
                 let networks = |pod: &Value| {
                     pod["metadata"]["annotations"]["k8s.v1.cni.cncf.io/networks"].clone()
@@ -113,10 +125,8 @@ fn workloads_have_the_names_labels_and_sizes_of_kserve() {
 }
 
 fn kserve() -> Option<PathBuf> {
-    let shared = std::env::var_os("LLMISVC_SHARED").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"),
-        PathBuf::from,
-    );
+    let shared = std::env::var_os("LLMISVC_SHARED")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
     let kserve = shared.join("kserve");
     if !kserve.is_dir() {
         eprintln!("skipped: no KServe data at {}", kserve.display());

@@ -135,7 +135,10 @@ impl Foreign {
         let list = |value: &mut Value, member: &str, item: Value, first: bool| {
             let items = value.as_object_mut().unwrap().entry(member).or_insert_with(|| json!([]));
             let items = items.as_array_mut().unwrap();
-            if !items.iter().any(|other| other.get("name").is_some() && other.get("name") == item.get("name")) {
+            if !items
+                .iter()
+                .any(|other| other.get("name").is_some() && other.get("name") == item.get("name"))
+            {
                 items.insert(if first { 0 } else { items.len() }, item);
             }
         };
@@ -216,7 +219,11 @@ fn contains(before: &Value, after: &Value, path: &str) -> Result<(), String> {
         }
         // The annotation of secondary networks is added to, in the author's form.
         (Value::String(a), Value::String(b)) if path.ends_with("k8s.v1.cni.cncf.io/networks") => {
-            if b.contains(a.trim_end_matches(']')) { Ok(()) } else { Err(format!("{path}: {b} lacks {a}")) }
+            if b.contains(a.trim_end_matches(']')) {
+                Ok(())
+            } else {
+                Err(format!("{path}: {b} lacks {a}"))
+            }
         }
         (a, b) if a == b => Ok(()),
         (a, b) => Err(format!("{path}: {a} became {b}")),
@@ -309,20 +316,43 @@ fn named_once(mut containers: Vec<Value>, names: &[&str]) -> Value {
 fn container() -> impl Strategy<Value = Value> {
     let args = vec(
         select(vec![
-            "--seed=1", "--enforce-eager", "--max-model-len", "8192", "-tp", "2", "--port", "9000",
-            "--served-model-name", "a", "b", "--kv_transfer_config", "{\"kv_connector\":\"X\"}", "--",
-            "--kv-transfer-config.kv_role", "kv_both", "--no-x", "-O3", "{}",
+            "--seed=1",
+            "--enforce-eager",
+            "--max-model-len",
+            "8192",
+            "-tp",
+            "2",
+            "--port",
+            "9000",
+            "--served-model-name",
+            "a",
+            "b",
+            "--kv_transfer_config",
+            "{\"kv_connector\":\"X\"}",
+            "--",
+            "--kv-transfer-config.kv_role",
+            "kv_both",
+            "--no-x",
+            "-O3",
+            "{}",
         ]),
         0..6,
     );
     let env = vec(
         (
-            select(vec!["HOME", "VLLM_ADDITIONAL_ARGS", "UCX_TLS", "VLLM_NIXL_SIDE_CHANNEL_PORT", "MINE"]),
+            select(vec![
+                "HOME",
+                "VLLM_ADDITIONAL_ARGS",
+                "UCX_TLS",
+                "VLLM_NIXL_SIDE_CHANNEL_PORT",
+                "MINE",
+            ]),
             option::of(select(vec!["", "5700", "--seed 7 --max-num-seqs 3", "--x 'open"])),
         ),
         0..4,
     );
-    let mounts = vec(select(vec!["/dev/shm", "/dev/shm/", "/models", "/mnt/models", "/data"]), 0..3);
+    let mounts =
+        vec(select(vec!["/dev/shm", "/dev/shm/", "/models", "/mnt/models", "/data"]), 0..3);
     let probe = option::of(select(vec![
         json!({"httpGet": {"path": "/", "port": 1, "scheme": "HTTP"}, "timeoutSeconds": 1, "periodSeconds": 10}),
         json!({"exec": {"command": ["true"]}, "failureThreshold": 3}),
@@ -339,8 +369,13 @@ fn container() -> impl Strategy<Value = Value> {
         json!({"limits": {"nvidia.com/gpu": "1"}, "requests": {"nvidia.com/gpu": "1", "memory": "1Gi"}}),
         json!({"limits": {"rdma/ib": 2}}),
     ]));
-    (select(vec!["auto", "mine:1", "mine"]), (args, env, mounts), (probe, command, resources), any_json()).prop_map(
-        |(image, (args, env, mounts), (probe, command, resources), unknown)| {
+    (
+        select(vec!["auto", "mine:1", "mine"]),
+        (args, env, mounts),
+        (probe, command, resources),
+        any_json(),
+    )
+        .prop_map(|(image, (args, env, mounts), (probe, command, resources), unknown)| {
             let mut container = json!({
                 "name": "", "image": image, "x-unknown": unknown,
                 "terminationMessagePolicy": "File",
@@ -361,7 +396,10 @@ fn container() -> impl Strategy<Value = Value> {
             // Two mounts on one path are refused by the API server.
             let mut paths: Vec<&str> = Vec::new();
             for path in mounts {
-                if !paths.iter().any(|other| other.trim_end_matches('/') == path.trim_end_matches('/')) {
+                if !paths
+                    .iter()
+                    .any(|other| other.trim_end_matches('/') == path.trim_end_matches('/'))
+                {
                     paths.push(path);
                 }
             }
@@ -369,14 +407,15 @@ fn container() -> impl Strategy<Value = Value> {
                 container["volumeMounts"] =
                     paths.iter().map(|path| json!({"name": "data", "mountPath": path})).collect();
             }
-            for (member, value) in [("livenessProbe", probe), ("command", command), ("resources", resources)] {
+            for (member, value) in
+                [("livenessProbe", probe), ("command", command), ("resources", resources)]
+            {
                 if let Some(value) = value {
                     container[member] = value;
                 }
             }
             container
-        },
-    )
+        })
 }
 
 fn volumes() -> impl Strategy<Value = Value> {
@@ -394,18 +433,31 @@ fn any_json() -> impl Strategy<Value = Value> {
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
-        any::<f64>().prop_filter("a JSON number", |number| number.is_finite()).prop_map(Value::from),
+        any::<f64>()
+            .prop_filter("a JSON number", |number| number.is_finite())
+            .prop_map(Value::from),
         ".{0,6}".prop_map(Value::from),
     ];
     leaf.prop_recursive(3, 16, 4, |inner| {
         let keys = prop_oneof![
             ".{0,4}",
-            select(vec!["name", "spec", "containers", "metadata", "labels", "image", "env", "args", "volumes"])
-                .prop_map(str::to_owned),
+            select(vec![
+                "name",
+                "spec",
+                "containers",
+                "metadata",
+                "labels",
+                "image",
+                "env",
+                "args",
+                "volumes"
+            ])
+            .prop_map(str::to_owned),
         ];
         prop_oneof![
             vec(inner.clone(), 0..4).prop_map(Value::from),
-            vec((keys, inner), 0..4).prop_map(|members| Value::Object(members.into_iter().collect())),
+            vec((keys, inner), 0..4)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
         ]
     })
 }

@@ -39,7 +39,9 @@ impl Topology {
             worker: is_there(spec.get("worker")),
             prefill_worker: is_there(prefill.and_then(|prefill| prefill.get("worker"))),
             parallelism: Parallelism::of(spec.get("parallelism")),
-            prefill_parallelism: Parallelism::of(prefill.and_then(|prefill| prefill.get("parallelism"))),
+            prefill_parallelism: Parallelism::of(
+                prefill.and_then(|prefill| prefill.get("parallelism")),
+            ),
         }
     }
 }

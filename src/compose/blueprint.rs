@@ -110,7 +110,8 @@ impl Blueprint {
         annotations.shift_remove(NOT_FOR_PODS);
         let own_download =
             at(spec, &["storageInitializer", "enabled"]).and_then(Value::as_bool) == Some(false);
-        let model_uri = text(spec, &["model", "uri"]).filter(|uri| !uri.is_empty() && !own_download);
+        let model_uri =
+            text(spec, &["model", "uri"]).filter(|uri| !uri.is_empty() && !own_download);
         let fabric = service
             .annotations()
             .find_map(|(key, value)| (key == keys::FABRIC).then(|| value.to_owned()));
@@ -167,7 +168,8 @@ impl Blueprint {
 
 /// The string members of an object.
 fn strings(value: Option<&Value>) -> impl Iterator<Item = (String, Value)> {
-    crate::api::string_members(value).map(|(key, value)| (key.to_owned(), Value::String(value.to_owned())))
+    crate::api::string_members(value)
+        .map(|(key, value)| (key.to_owned(), Value::String(value.to_owned())))
 }
 
 /// JSON with sorted keys: the same for the same value, however its author ordered it.

@@ -57,7 +57,7 @@ fn remember<K: Ord, V>(
     if let Some(known) = known {
         return known;
     }
-    let made = make();
-    entries.write().unwrap_or_else(PoisonError::into_inner).insert(key, made.clone());
-    made
+    let result = make();
+    entries.write().unwrap_or_else(PoisonError::into_inner).insert(key, result.clone());
+    result
 }

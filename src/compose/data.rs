@@ -170,10 +170,7 @@ pub(super) fn service_data(
         ("IngressGatewayName".to_owned(), text(&settings.ingress_gateway_name)),
         ("IngressGatewayNamespace".to_owned(), text(&settings.ingress_gateway_namespace)),
         ("EnableTLS".to_owned(), Data::Bool(settings.enable_tls)),
-        (
-            "ModelBasedRoutingHeaderName".to_owned(),
-            text(&settings.model_based_routing_header_name),
-        ),
+        ("ModelBasedRoutingHeaderName".to_owned(), text(&settings.model_based_routing_header_name)),
         (
             "InferencePoolNamespacedName".to_owned(),
             Data::Str(format!("{}/{pool}", service.key.namespace)),
@@ -232,7 +229,12 @@ fn go_names(value: &Value) -> Data {
                 .map(|(key, member)| {
                     let plain = matches!(
                         key.as_str(),
-                        "labels" | "annotations" | "matchLabels" | "nodeSelector" | "limits" | "requests"
+                        "labels"
+                            | "annotations"
+                            | "matchLabels"
+                            | "nodeSelector"
+                            | "limits"
+                            | "requests"
                     );
                     (go_name(key), if plain { Data::from(member) } else { go_names(member) })
                 })
@@ -248,13 +250,8 @@ fn go_name(json: &str) -> String {
         "api", "aws", "csi", "dns", "fc", "fs", "grpc", "gce", "http", "id", "ip", "iscsi", "nfs",
         "tcp", "tty", "uid",
     ];
-    const WHOLE: [(&str, &str); 5] = [
-        ("uri", "URI"),
-        ("url", "URL"),
-        ("cpu", "CPU"),
-        ("pvc", "PVC"),
-        ("cephfs", "CephFS"),
-    ];
+    const WHOLE: [(&str, &str); 5] =
+        [("uri", "URI"), ("url", "URL"), ("cpu", "CPU"), ("pvc", "PVC"), ("cephfs", "CephFS")];
     if let Some((_, go)) = WHOLE.iter().find(|(name, _)| *name == json) {
         return (*go).to_owned();
     }
@@ -264,9 +261,9 @@ fn go_name(json: &str) -> String {
         return format!("{}{tail}", head.to_ascii_uppercase());
     }
     let mut chars = json.chars();
-    chars.next().map_or_else(String::new, |first| {
-        first.to_ascii_uppercase().to_string() + chars.as_str()
-    })
+    chars
+        .next()
+        .map_or_else(String::new, |first| first.to_ascii_uppercase().to_string() + chars.as_str())
 }
 
 #[cfg(test)]

@@ -82,7 +82,8 @@ pub(super) fn merge(
         ));
     }
     for path in POD_SPECS {
-        let (Some(below), Some(above)) = (member(&mut lower, path), member(&mut upper, path)) else {
+        let (Some(below), Some(above)) = (member(&mut lower, path), member(&mut upper, path))
+        else {
             continue;
         };
         arguments::count_up(below, above);

@@ -56,7 +56,9 @@ impl<'a> Router<'a> {
         self.member(&["scheduler", "config", "inline", "plugins"])
             .and_then(Value::as_array)
             .is_some_and(|plugins| {
-                plugins.iter().any(|plugin| plugin.get("type").and_then(Value::as_str) == Some(kind))
+                plugins
+                    .iter()
+                    .any(|plugin| plugin.get("type").and_then(Value::as_str) == Some(kind))
             })
     }
 
@@ -121,7 +123,8 @@ fn complete_pool(pool: &mut Value, service: &str) {
         }});
     }
     let Some(Value::Object(picker)) = members.get_mut("endpointPickerRef") else { return };
-    let is_service = matches!(picker.get("kind").and_then(Value::as_str), None | Some("" | "Service"));
+    let is_service =
+        matches!(picker.get("kind").and_then(Value::as_str), None | Some("" | "Service"));
     let has_port = picker
         .get("port")
         .and_then(|port| port.get("number"))

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::container::{
-    Engine, default_pull_policy, engine, is_placeholder, list, mount_path, name, named, named_mut, object,
+    Engine, default_pull_policy, engine, is_placeholder, list, mount_path, name, named, named_mut,
+    object,
 };
 use super::{Mode, defaults, fabric, kv, launch, model, status};
 use crate::api::kind_of;
@@ -268,7 +269,8 @@ fn drop_volumes_that_nothing_mounts(spec: &mut Value, author: &Value) {
 fn add_metadata(pod: &mut Value, blueprint: &Blueprint) {
     let Some(members) = pod.as_object_mut() else { return };
     let metadata = members.entry("metadata").or_insert_with(|| json!({}));
-    for (member, given) in [("labels", &blueprint.labels), ("annotations", &blueprint.annotations)] {
+    for (member, given) in [("labels", &blueprint.labels), ("annotations", &blueprint.annotations)]
+    {
         if given.is_empty() {
             continue;
         }

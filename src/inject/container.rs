@@ -81,10 +81,7 @@ pub(super) fn name(item: &Value) -> Option<&str> {
 
 /// The items of a list member; none where it is absent or something else.
 pub(super) fn list<'a>(value: Option<&'a Value>, member: &str) -> &'a [Value] {
-    value
-        .and_then(|value| value.get(member)?.as_array())
-        .map(Vec::as_slice)
-        .unwrap_or_default()
+    value.and_then(|value| value.get(member)?.as_array()).map(Vec::as_slice).unwrap_or_default()
 }
 
 /// The item of that name.
@@ -166,7 +163,11 @@ mod tests {
             (json!([{"name": "x", "image": "auto"}]), "x", true),
             (json!([{"name": "x", "image": " "}]), "x", true),
             (json!([{"name": "x", "image": "busybox"}]), "main", false),
-            (json!([{"name": "x", "image": "auto"}, {"name": "y", "image": "auto"}]), "main", false),
+            (
+                json!([{"name": "x", "image": "auto"}, {"name": "y", "image": "auto"}]),
+                "main",
+                false,
+            ),
             (json!([]), "main", false),
         ] {
             assert_eq!(chosen(&containers), (name.to_owned(), remember), "{containers}");

@@ -62,6 +62,7 @@ fn walk<'a>(upper: &mut Value, lower: &'a Value, path: &mut Vec<&'a str>) {
 }
 
 /// The API server's default of a member of the object at `path` (`*` stands for a list's item).
+#[expect(clippy::match_same_arms, reason = "a row for each field, as the API server has them")]
 fn default_of(path: &[&str], member: &str) -> Option<Value> {
     Some(match (path, member) {
         ([], "terminationGracePeriodSeconds") => json!(30),

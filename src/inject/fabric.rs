@@ -31,7 +31,8 @@ const PROFILES: [(&str, Profile); 6] = [
 ];
 
 /// Resources that count accelerators: whole names, and prefixes of families of them.
-const ACCELERATORS: [&str; 4] = ["nvidia.com/gpu", "amd.com/gpu", "google.com/tpu", "habana.ai/gaudi"];
+const ACCELERATORS: [&str; 4] =
+    ["nvidia.com/gpu", "amd.com/gpu", "google.com/tpu", "habana.ai/gaudi"];
 const ACCELERATOR_PREFIXES: [&str; 2] = ["nvidia.com/mig-", "gpu.intel.com/"];
 
 /// Who named the profile. What was asked for is completed or refused; what was inferred only warns.
@@ -76,7 +77,8 @@ fn choose<'a>(site: &Site<'a>, pod: &'a Value) -> Choice<'a> {
         return Choice { name, field: format!("metadata.{annotation}"), asked: true };
     }
     if let Some(name) = site.blueprint.fabric.as_deref() {
-        let field = format!("LLMInferenceService {}: metadata.{annotation}", site.blueprint.service);
+        let field =
+            format!("LLMInferenceService {}: metadata.{annotation}", site.blueprint.service);
         return Choice { name, field, asked: true };
     }
     if let Some(name) = site.namespace_fabric {
@@ -118,10 +120,7 @@ fn apply(
         Profile::RoceMultus => Parts {
             networks: 1,
             resource: Some((&settings.roce_resource, 1)),
-            env: &[
-                ("KSERVE_INFER_ROCE", "true"),
-                ("UCX_TLS", "rc,sm,self,cuda_copy,cuda_ipc"),
-            ],
+            env: &[("KSERVE_INFER_ROCE", "true"), ("UCX_TLS", "rc,sm,self,cuda_copy,cuda_ipc")],
         },
         Profile::Sriov => {
             let count = accelerators()?;

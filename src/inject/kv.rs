@@ -64,7 +64,9 @@ fn give_connector(container: &mut Value, warnings: &mut Vec<Warning>) {
     match &start.launch {
         // vLLM reads one of the two and forgets the other.
         _ if other_settings => {
-            missing(format!("{flag} is there without one; add to it: \"kv_connector\":\"NixlConnector\""));
+            missing(format!(
+                "{flag} is there without one; add to it: \"kv_connector\":\"NixlConnector\""
+            ));
         }
         Launch::Exec { .. } => {
             let mut args = words(container, "args");

@@ -82,7 +82,10 @@ pub(super) fn settle(
         if matches!(exec, Launch::Exec { .. }) {
             warnings.push(Warning::new(
                 "additional-args-ignored",
-                format!("container {engine}: env {}: {reason}; write the flags in args", vllm::ADDITIONAL_ARGS),
+                format!(
+                    "container {engine}: env {}: {reason}; write the flags in args",
+                    vllm::ADDITIONAL_ARGS
+                ),
             ));
         }
     }
@@ -122,7 +125,9 @@ fn additional(own: &Value, below: &Value) -> Additional {
         return Additional::Absent;
     };
     if variable.get("valueFrom").is_some_and(|source| !source.is_null()) {
-        return Additional::Unknown("its value comes from valueFrom and is not known here".to_owned());
+        return Additional::Unknown(
+            "its value comes from valueFrom and is not known here".to_owned(),
+        );
     }
     match vllm::split(variable.get("value").and_then(Value::as_str).unwrap_or_default()) {
         Ok(words) => Additional::Words(words),

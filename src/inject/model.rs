@@ -124,12 +124,9 @@ fn add_downloader(spec: &mut Value, uri: &str, settings: &Settings) {
     });
     if named(spec, "initContainers", DOWNLOADER).is_none() {
         push(spec, "initContainers", ours_of(&below));
-    } else if let Ok(merged) = crate::json::merge(
-        &below,
-        &above,
-        crate::json::pod_spec(),
-        crate::json::Layer::Pod,
-    ) && let Some(place) = named_mut(spec, "initContainers", DOWNLOADER)
+    } else if let Ok(merged) =
+        crate::json::merge(&below, &above, crate::json::pod_spec(), crate::json::Layer::Pod)
+        && let Some(place) = named_mut(spec, "initContainers", DOWNLOADER)
     {
         *place = ours_of(&merged);
     }
@@ -174,7 +171,10 @@ mod tests {
                 spec["containers"][0]["volumeMounts"],
                 json!([{"name": "kserve-provision-location", "mountPath": PATH, "readOnly": true}])
             );
-            assert_eq!(spec["volumes"], json!([{"name": "kserve-provision-location", "emptyDir": {}}]));
+            assert_eq!(
+                spec["volumes"],
+                json!([{"name": "kserve-provision-location", "emptyDir": {}}])
+            );
         }
     }
 
@@ -190,7 +190,11 @@ mod tests {
             json!([{"name": "kserve-pvc-source", "mountPath": PATH, "readOnly": true, "subPath": "a/b"}])
         );
         assert_eq!(spec["initContainers"], bare()["initContainers"]);
-        assert!(completed("pvc://claim", &bare())["containers"][0]["volumeMounts"][0].get("subPath").is_none());
+        assert!(
+            completed("pvc://claim", &bare())["containers"][0]["volumeMounts"][0]
+                .get("subPath")
+                .is_none()
+        );
     }
 
     #[test]
@@ -208,8 +212,7 @@ mod tests {
     #[test]
     fn an_author_adds_to_the_downloader() {
         let mut spec = bare();
-        spec["initContainers"] =
-            json!([{"name": DOWNLOADER, "image": "mine:1", "env": [{"name": "HF_TOKEN", "value": "x"}]}]);
+        spec["initContainers"] = json!([{"name": DOWNLOADER, "image": "mine:1", "env": [{"name": "HF_TOKEN", "value": "x"}]}]);
         let spec = completed("hf://a/b", &spec);
         assert_eq!(spec["initContainers"][0]["image"], "mine:1");
         assert_eq!(spec["initContainers"][0]["env"][0]["name"], "HF_TOKEN");
@@ -219,9 +222,13 @@ mod tests {
     #[test]
     fn another_scheme_is_refused_with_those_there_are() {
         for uri in ["gs://b/m", "/local", "hf://", "pvc:///x/"] {
-            let outcome =
-                complete(&mut bare(), "main", "s", uri, &Settings::default()).map_err(|refusal| refusal.code);
-            assert_eq!(outcome, if uri == "pvc:///x/" { Ok(()) } else { Err("bad-model-uri") }, "{uri}");
+            let outcome = complete(&mut bare(), "main", "s", uri, &Settings::default())
+                .map_err(|refusal| refusal.code);
+            assert_eq!(
+                outcome,
+                if uri == "pvc:///x/" { Ok(()) } else { Err("bad-model-uri") },
+                "{uri}"
+            );
         }
     }
 }

@@ -29,9 +29,11 @@ fn added(before: &Value, after: &Value) -> Map<String, Value> {
     let mut added = Map::new();
     for member in ["labels", "annotations"] {
         let keys = |pod: &Value| -> Vec<String> {
-            crate::api::string_members(pod.get("metadata").and_then(|metadata| metadata.get(member)))
-                .map(|(key, _)| key.to_owned())
-                .collect()
+            crate::api::string_members(
+                pod.get("metadata").and_then(|metadata| metadata.get(member)),
+            )
+            .map(|(key, _)| key.to_owned())
+            .collect()
         };
         note(&mut added, member, &keys(before), keys(after));
     }
@@ -48,7 +50,8 @@ fn added(before: &Value, after: &Value) -> Map<String, Value> {
     for member in ["initContainers", "containers"] {
         for container in list(after, member) {
             let Some(name) = name(container) else { continue };
-            let twin = list(before, member).iter().find(|item| super::container::name(item) == Some(name));
+            let twin =
+                list(before, member).iter().find(|item| super::container::name(item) == Some(name));
             let Some(twin) = twin else { continue };
             let mut parts = Map::new();
             note(&mut parts, "fields", &fields(Some(twin)), fields(Some(container)));

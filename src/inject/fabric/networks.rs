@@ -19,12 +19,17 @@ pub(super) fn add(written: &str, network: &str, count: u64) -> Result<String, St
         }
         let there = items.iter().filter(|item| name_of(item).as_deref() == Some(network)).count();
         items.extend(missing(there, count).map(|()| entry(network)));
-        return Ok(if there as u64 >= count { written.to_owned() } else { Value::Array(items).to_string() });
+        return Ok(if there as u64 >= count {
+            written.to_owned()
+        } else {
+            Value::Array(items).to_string()
+        });
     }
     if written.starts_with('{') {
         return Err("a single object is not a list of networks; write it in [ ]".to_owned());
     }
-    let names: Vec<&str> = written.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    let names: Vec<&str> =
+        written.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
     if let Some(name) = names.iter().find(|name| !is_name(name)) {
         return Err(format!("\"{name}\" is not NAME, NAMESPACE/NAME or NAME@INTERFACE"));
     }
@@ -63,10 +68,12 @@ fn without_interface(name: &str) -> &str {
 }
 
 fn is_name(name: &str) -> bool {
-    let (name, interface) = name.split_once('@').map_or((name, None), |(name, interface)| (name, Some(interface)));
+    let (name, interface) =
+        name.split_once('@').map_or((name, None), |(name, interface)| (name, Some(interface)));
     let mut parts = name.split('/');
     let label = |part: &str| {
-        !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.'))
+        !part.is_empty()
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.'))
     };
     let parts_are_names = parts.by_ref().take(2).all(label) && parts.next().is_none();
     // IFNAMSIZ is 16, the closing zero included.
@@ -87,7 +94,11 @@ mod tests {
             ("roce-p2@net1", 1, "roce-p2@net1"),
             ("roce-p2", 3, "roce-p2,roce-p2,roce-p2"),
             (r#"[{"name":"a"}]"#, 1, r#"[{"name":"a"},{"name":"roce-p2"}]"#),
-            (r#"[{"name":"roce-p2","ips":["1.2.3.4/24"]}]"#, 1, r#"[{"name":"roce-p2","ips":["1.2.3.4/24"]}]"#),
+            (
+                r#"[{"name":"roce-p2","ips":["1.2.3.4/24"]}]"#,
+                1,
+                r#"[{"name":"roce-p2","ips":["1.2.3.4/24"]}]"#,
+            ),
         ] {
             assert_eq!(add(written, "roce-p2", count).as_deref(), Ok(expected), "{written}");
         }
@@ -96,13 +107,25 @@ mod tests {
     #[test]
     fn a_namespace_is_part_of_the_name() {
         assert_eq!(add("a/n", "n", 1).as_deref(), Ok("a/n,n"));
-        assert_eq!(add(r#"[{"name":"n","namespace":"a"}]"#, "a/n", 1).as_deref(), Ok(r#"[{"name":"n","namespace":"a"}]"#));
+        assert_eq!(
+            add(r#"[{"name":"n","namespace":"a"}]"#, "a/n", 1).as_deref(),
+            Ok(r#"[{"name":"n","namespace":"a"}]"#)
+        );
         assert_eq!(add("[]", "a/n", 1).as_deref(), Ok(r#"[{"name":"n","namespace":"a"}]"#));
     }
 
     #[test]
     fn what_cannot_be_read_is_refused() {
-        for written in ["[", "[1]", r#"{"name":"a"}"#, "a b", "a/b/c", "a@", "a@averylonginterfacename", "[{}]"] {
+        for written in [
+            "[",
+            "[1]",
+            r#"{"name":"a"}"#,
+            "a b",
+            "a/b/c",
+            "a@",
+            "a@averylonginterfacename",
+            "[{}]",
+        ] {
             assert!(add(written, "n", 1).is_err(), "{written}");
         }
     }
