@@ -406,7 +406,7 @@ mod compose {
         let service = SERVICE.replace("spec:\n", "spec:\n  baseRefs: [{name: nowhere}]\n");
         let run = run_with(&["compose", "-"], &service)
             .ends(1)
-            .says("error: llminferenceservice/default/tiny: ");
+            .says("error: LLMInferenceService default/tiny: ");
         assert_eq!(run.out, "");
     }
 }

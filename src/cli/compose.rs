@@ -2,8 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::output::say;
-use super::services::{self, title};
+use super::services::{self, Made, not_composed};
 use crate::compose;
 
 /// Prints each service's effective spec: presets, baseRefs and its own spec, merged and rendered.
@@ -22,10 +21,8 @@ pub(super) struct Args {
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args { services } = args;
     services::each(services, |snapshot, service| {
-        let composed = compose::compose(snapshot, service)?;
-        for warning in &composed.warnings {
-            say(&format!("warning: {}: {} ({})", title(service), warning.message, warning.code));
-        }
-        Ok(vec![composed.object])
+        let composed =
+            compose::compose(snapshot, service).map_err(|error| not_composed(service, &error))?;
+        Ok(Made { objects: vec![composed.object], warnings: composed.warnings })
     })
 }

@@ -2,8 +2,10 @@
 
 use std::process::ExitCode;
 
-use super::services;
-use crate::compose;
+use super::output::refused;
+use super::services::{self, Made, not_composed};
+use crate::api::Service;
+use crate::render::{self, Form, RenderError};
 
 /// Prints the workloads that each service amounts to, ready for kubectl apply.
 #[derive(Debug, clap::Args)]
@@ -25,5 +27,17 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args { services, skeleton } = args;
-    services::each(services, |snapshot, service| compose::workloads(snapshot, service, skeleton))
+    let form = if skeleton { Form::Skeleton } else { Form::Complete };
+    services::each(services, |snapshot, service| {
+        let rendered = render::workloads(snapshot, service, form)
+            .map_err(|error| not_rendered(service, &error))?;
+        Ok(Made { objects: rendered.workloads, warnings: rendered.warnings })
+    })
+}
+
+fn not_rendered(service: &Service, error: &RenderError) -> String {
+    match error {
+        RenderError::Compose(error) => not_composed(service, error),
+        RenderError::Pod { title, refusal } => format!("{title}: {}", refused(refusal)),
+    }
 }

@@ -14,6 +14,7 @@ use crate::api::Service;
 use crate::catalog::Snapshot;
 use crate::catalog::files::DEFAULT_NAMESPACE;
 use crate::compose::ComposeError;
+use crate::decision::Warning;
 
 /// Which services, and how to print what becomes of them.
 #[derive(Debug, clap::Args)]
@@ -32,10 +33,16 @@ pub(super) struct ServiceArgs {
     catalog: CatalogArgs,
 }
 
-/// Prints what `make` makes of each service; one that it cannot make is said on standard error.
+/// What was made of a service.
+pub(super) struct Made {
+    pub(super) objects: Vec<Value>,
+    pub(super) warnings: Vec<Warning>,
+}
+
+/// Prints what `make` makes of each service. Where it makes nothing, it says why.
 pub(super) fn each(
     args: ServiceArgs,
-    make: impl Fn(&Snapshot, &Service) -> Result<Vec<Value>, ComposeError>,
+    make: impl Fn(&Snapshot, &Service) -> Result<Made, String>,
 ) -> anyhow::Result<ExitCode> {
     let ServiceArgs { file, output, catalog } = args;
     let (inputs, mut outcome) = input::documents(&file)?;
@@ -60,10 +67,15 @@ pub(super) fn each(
     let mut printed = Vec::new();
     for service in services.iter().filter_map(|key| snapshot.services.get(key)).map(Arc::as_ref) {
         match make(&snapshot, service) {
-            Ok(objects) => printed.extend(objects),
-            Err(error) => {
+            Ok(Made { objects, warnings }) => {
+                printed.extend(objects);
+                for Warning { code, message } in warnings {
+                    say(&format!("warning: {}: {message} ({code})", service.title()));
+                }
+            }
+            Err(why) => {
                 outcome = outcome.max(Outcome::Findings);
-                say(&format!("error: {}: {error} ({})", title(service), error.code));
+                say(&format!("error: {why}"));
             }
         }
     }
@@ -74,7 +86,12 @@ pub(super) fn each(
     Ok(outcome.into())
 }
 
-/// How a service is called on standard error.
-pub(super) fn title(service: &Service) -> String {
-    format!("llminferenceservice/{}", service.key)
+/// Why a service was not composed. The object at fault is not named twice if it is the service.
+pub(super) fn not_composed(service: &Service, error: &ComposeError) -> String {
+    let title = service.title();
+    if error.object == title {
+        format!("{error} ({})", error.code)
+    } else {
+        format!("{title}: {error} ({})", error.code)
+    }
 }
