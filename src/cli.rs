@@ -62,8 +62,13 @@ enum Command {
     Completions(completions::Args),
 }
 
-/// The webhook's own options, and what it decides from.
+/// Serves the admission webhook over HTTPS.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  llmisvc-webhook serve --objects services/ --bind 127.0.0.1:9443 --write-ca ca.crt
+
+Exit codes: 0 ended by a signal; 2 cannot run.")]
 struct Serve {
     #[command(flatten)]
     catalog: CatalogArgs,
@@ -106,7 +111,7 @@ mod tests {
         let mut cli = Cli::command();
         cli.build();
         for command in
-            cli.get_subcommands().filter(|it| !["help", "serve", "certs"].contains(&it.get_name()))
+            cli.get_subcommands().filter(|it| !["help", "certs"].contains(&it.get_name()))
         {
             let name = command.get_name();
             assert!(command.get_about().is_some(), "{name} has no sentence");
