@@ -9,11 +9,8 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 
 use llmisvc_webhook::yaml;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -253,133 +250,8 @@ mod presets {
     }
 }
 
-mod inject {
-    use super::*;
-
-    /// Objects of every kind that has pods, none of which opts in, and some that have none.
-    fn objects() -> Vec<Value> {
-        let template = json!({
-            "metadata": {"labels": {"app": "x"}, "annotations": null},
-            "spec": {"containers": [{"name": "c", "image": "i:1", "args": ["yes", "0644", "1e3", ""]}]},
-        });
-        let workload = |api_version: &str, kind: &str, spec: Value| json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "x"}, "spec": spec});
-        let templated = json!({"replicas": 2, "template": template});
-        vec![
-            workload("v1", "Pod", template["spec"].clone()),
-            workload("apps/v1", "Deployment", templated.clone()),
-            workload("apps/v1", "StatefulSet", templated.clone()),
-            workload("apps/v1", "DaemonSet", templated.clone()),
-            workload("apps/v1", "ReplicaSet", templated.clone()),
-            workload("v1", "ReplicationController", templated.clone()),
-            workload("batch/v1", "Job", templated.clone()),
-            workload("batch/v1", "CronJob", json!({"jobTemplate": {"spec": templated}})),
-            workload(
-                "leaderworkerset.x-k8s.io/v1",
-                "LeaderWorkerSet",
-                json!({"leaderWorkerTemplate": {"leaderTemplate": template, "workerTemplate": template}}),
-            ),
-            workload(
-                "leaderworkerset.x-k8s.io/v1",
-                "LeaderWorkerSet",
-                json!({"leaderWorkerTemplate": {"workerTemplate": template, "size": 2}}),
-            ),
-            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"},
-                "data": {"on": "a\nb\n", "tricky": "#!/bin/sh\n\techo \"$X\"\n \n", "f": "1.0"}}),
-            json!({"apiVersion": "example.com/v1", "kind": "Deployment", "spec": {"template": 1}}),
-            json!({"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"template": "odd"}}),
-            json!({"apiVersion": "apps/v1", "kind": "Deployment"}),
-            json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": [
-                {"apiVersion": "v1", "kind": "List", "items": [{"apiVersion": "v1", "kind": "Pod"}]},
-                {"apiVersion": "v1", "kind": "PodList", "items": [{"spec": {"containers": []}}]},
-                {"apiVersion": "v1", "kind": "List", "items": []},
-            ]}),
-        ]
-    }
-
-    fn stream(objects: &[Value]) -> String {
-        objects.iter().map(yaml::to_string).collect::<Vec<_>>().join("---\n")
-    }
-
-    #[test]
-    fn what_did_not_opt_in_comes_out_as_it_went_in() {
-        let objects = objects();
-        let run = run_with(&["inject", "-"], &stream(&objects)).ends(0);
-        assert_eq!(run.documents(), objects);
-        let as_json = run_with(&["inject", "-", "-o", "json"], &stream(&objects)).ends(0);
-        assert_eq!(as_json.json()["items"], json!(objects));
-        let one = run_with(&["inject", "-", "-o", "json"], &objects[1].to_string()).ends(0);
-        assert_eq!(one.json(), objects[1]);
-        // What was printed is read again, and nothing more happens to it.
-        assert_eq!(run_with(&["inject", "-"], &run.out).ends(0).out, run.out);
-    }
-
-    #[test]
-    fn each_decision_is_said_by_name() {
-        let run = run_with(&["inject", "-", "-n", "prod"], &stream(&objects())).ends(0);
-        for name in [
-            "pod/prod/x: ",
-            "deployment/prod/x: ",
-            "cronjob/prod/x: ",
-            "leaderworkerset/prod/x leader: ",
-            "leaderworkerset/prod/x worker: ",
-        ] {
-            assert!(run.err.contains(name), "{name} {}", run.err);
-        }
-        assert!(!run.err.contains("configmap"), "{}", run.err);
-        let named = "apiVersion: v1\nkind: Pod\nmetadata: {generateName: y-, namespace: own}\n";
-        run_with(&["inject", "-", "-n", "prod"], named).ends(0).says("pod/own/y-: ");
-    }
-
-    #[test]
-    fn a_name_cannot_steer_the_terminal() {
-        let named = r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "\u001b[2Jx"}}"#;
-        let run = run_with(&["inject", "-"], named).ends(0);
-        assert!(!run.err.contains('\u{1b}') && !run.out.contains('\u{1b}'), "{run:?}");
-    }
-
-    #[test]
-    fn a_directory_is_read_in_order_and_a_broken_file_costs_only_itself() {
-        let pod = |name: &str| format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\n");
-        let folder = folder(&[
-            ("2.yml", pod("two").as_bytes()),
-            ("1.yaml", format!("{}---\n{}", pod("one"), pod("more")).as_bytes()),
-            ("3.yaml", b"kind: [\n"),
-            ("4.json", br#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "four"}}"#),
-            ("5.txt", b"not read"),
-        ]);
-        let run = run(&["inject", folder.path().to_str().unwrap()]).ends(2).says("3.yaml:");
-        let names: Vec<Value> =
-            run.documents().iter().map(|object| object["metadata"]["name"].clone()).collect();
-        assert_eq!(names, ["one", "more", "two", "four"]);
-    }
-
-    #[test]
-    fn a_broken_document_costs_only_itself() {
-        let text = "kind: A\n---\nkind: [\n---\nkind: B\n";
-        let run = run_with(&["inject", "-"], text).ends(2).says("error: standard input:");
-        assert_eq!(run.documents(), [json!({"kind": "A"}), json!({"kind": "B"})]);
-    }
-
-    #[test]
-    fn refused_objects_are_left_out() {
-        let pod = |name: &str, labels: Value| {
-            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels},
-                "spec": {"containers": [{"name": "main", "image": "auto"}]}})
-        };
-        let wrong = pod("wrong", json!({"inject.llmisvc.io/service": "no-such-service"}));
-        let right = pod("right", json!({}));
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": [wrong, right]});
-        let run = run_with(&["inject", "-"], &stream(&[wrong.clone(), list, right.clone()]));
-        // As long as nothing is refused, nothing is left out.
-        if run.code == 0 {
-            assert_eq!(run.documents().len(), 3);
-            return;
-        }
-        let run = run.ends(1).says("error: -:1: pod/default/wrong: ").says("no-such-service");
-        let left = json!({"apiVersion": "v1", "kind": "List", "items": [right]});
-        assert_eq!(run.documents(), [left, right]);
-    }
-}
+#[path = "cli/inject.rs"]
+mod inject;
 
 mod compose {
     use super::*;
@@ -402,12 +274,55 @@ mod compose {
     }
 
     #[test]
-    fn a_service_that_cannot_be_composed_is_a_finding() {
-        let service = SERVICE.replace("spec:\n", "spec:\n  baseRefs: [{name: nowhere}]\n");
-        let run = run_with(&["compose", "-"], &service)
-            .ends(1)
-            .says("error: llminferenceservice/default/tiny: ");
-        assert_eq!(run.out, "");
+    fn services_come_out_in_order_and_a_failure_costs_only_itself() {
+        let broken = SERVICE
+            .replace("name: tiny\n", "name: broken\n")
+            .replace("spec:\n", "spec:\n  baseRefs: [{name: nowhere}]\n");
+        let other = SERVICE.replace("name: tiny\n", "name: other\n");
+        let text = format!("{other}---\n{broken}---\n{SERVICE}");
+        for command in ["compose", "render"] {
+            let run = run_with(&[command, "-"], &text)
+                .ends(1)
+                .says("error: LLMInferenceService default/broken: ");
+            let names: Vec<String> = run
+                .documents()
+                .iter()
+                .map(|object| object["metadata"]["name"].as_str().unwrap().to_owned())
+                .collect();
+            assert_eq!(names.len(), 2, "{run:?}");
+            assert!(names[0].starts_with("other") && names[1].starts_with("tiny"), "{names:?}");
+            let as_json = run_with(&[command, "-", "-o", "json"], &text).ends(1).json();
+            assert_eq!(as_json["items"], json!(run.documents()));
+        }
+    }
+
+    #[test]
+    fn configs_are_taken_from_the_file_and_from_objects() {
+        let config = "apiVersion: serving.kserve.io/v1alpha2\nkind: LLMInferenceServiceConfig\n\
+                      metadata: {name: mine}\nspec: {replicas: 7}\n";
+        let service = SERVICE
+            .replace("spec:\n", "spec:\n  baseRefs: [{name: mine}]\n")
+            .replace("  replicas: 1\n", "");
+        let folder = folder(&[("config.yaml", config.as_bytes())]);
+        let beside = run_with(&["compose", "-"], &format!("{config}---\n{service}")).ends(0);
+        assert_eq!(beside.documents()[0]["spec"]["replicas"], json!(7));
+        let named =
+            run_with(&["compose", "-", "--objects", &path(&folder, "config.yaml")], &service)
+                .ends(0);
+        assert_eq!(named.out, beside.out);
+        run_with(&["compose", "-"], &service).ends(1).says("mine");
+    }
+
+    #[test]
+    fn a_skeleton_asks_for_the_webhook() {
+        let complete = run_with(&["render", "-"], SERVICE).ends(0);
+        let skeleton = run_with(&["render", "-", "--skeleton"], SERVICE).ends(0);
+        assert!(skeleton.out.contains("inject.llmisvc.io/service: tiny"), "{}", skeleton.out);
+        assert!(skeleton.out.len() < complete.out.len());
+        // What the skeleton is completed to by the same rules is no longer one.
+        let injected =
+            run_with(&["inject", "-"], &format!("{SERVICE}---\n{}", skeleton.out)).ends(0);
+        assert!(!injected.out.contains("image: auto"), "{}", injected.out);
     }
 }
 
@@ -460,169 +375,8 @@ mod review {
     }
 }
 
-/// A webhook that gives one answer, over TLS.
-mod remote {
-    use super::*;
-
-    struct Webhook {
-        url: String,
-        ca: TempDir,
-        asked: std::thread::JoinHandle<String>,
-    }
-
-    /// Answers the first request with `answer` and hands out what it was asked.
-    fn webhook(answer: String) -> Webhook {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let key = KeyPair::generate().unwrap();
-        let leaf = CertificateParams::new(vec!["webhook.test".to_owned(), "127.0.0.1".to_owned()])
-            .unwrap()
-            .signed_by(&key, &ca)
-            .unwrap();
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![leaf.der().clone()], key)
-            .unwrap();
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("https://{}/mutate?timeout=10s", listener.local_addr().unwrap());
-        let asked = std::thread::spawn(move || {
-            let (mut socket, _) = listener.accept().unwrap();
-            let mut tls = rustls::ServerConnection::new(Arc::new(config)).unwrap();
-            let mut stream = rustls::Stream::new(&mut tls, &mut socket);
-            let mut asked = Vec::new();
-            let mut buffer = [0; 4096];
-            while !complete(&asked) {
-                match stream.read(&mut buffer) {
-                    Ok(read) if read > 0 => asked.extend_from_slice(&buffer[..read]),
-                    _ => break,
-                }
-            }
-            let _ = stream.write_all(answer.as_bytes());
-            let _ = stream.flush();
-            String::from_utf8(asked).unwrap()
-        });
-        Webhook { url, ca: folder(&[("ca.crt", ca.pem().as_bytes())]), asked }
-    }
-
-    fn complete(request: &[u8]) -> bool {
-        let text = String::from_utf8_lossy(request);
-        let Some((head, body)) = text.split_once("\r\n\r\n") else {
-            return false;
-        };
-        let length = head.to_lowercase().lines().find_map(|line| {
-            line.strip_prefix("content-length:").and_then(|length| length.trim().parse().ok())
-        });
-        length.is_some_and(|length: usize| body.len() >= length)
-    }
-
-    fn ok(body: &Value) -> String {
-        let body = body.to_string();
-        format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
-    }
-
-    fn ask(webhook: &Webhook, more: &[&str]) -> Run {
-        let ca = path(&webhook.ca, "ca.crt");
-        let mut args = vec!["review", "-", "--url", &webhook.url, "--ca-file", &ca];
-        args.extend(more);
-        run_with(&args, &review(&json!({})).to_string())
-    }
-
-    fn denial() -> Value {
-        json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": {
-            "uid": "0f0f", "allowed": false, "auditAnnotations": {"decision": "unknown-service"},
-            "status": {"code": 403, "message": "no such service", "details": {"causes": [
-                {"field": "metadata.labels[x]", "message": "write another"}]}}}})
-    }
-
-    #[test]
-    fn the_answer_is_that_of_the_webhook() {
-        let webhook = webhook(ok(&denial()));
-        assert_eq!(ask(&webhook, &[]).ends(1).json(), denial());
-        let asked = webhook.asked.join().unwrap();
-        assert!(asked.starts_with("POST /mutate?timeout=10s HTTP/1.1\r\n"), "{asked}");
-        assert!(asked.contains("content-type: application/json"), "{asked}");
-        assert!(asked.ends_with(&review(&json!({})).to_string()), "{asked}");
-    }
-
-    #[test]
-    fn a_denial_is_said_in_full() {
-        let webhook = webhook(ok(&denial()));
-        let run = ask(&webhook, &["--diff"]).ends(1).says(
-            "denied: no such service (unknown-service)\n  metadata.labels[x]: write another\n",
-        );
-        assert_eq!(run.out, "");
-    }
-
-    fn patched() -> Value {
-        // [{"op":"add","path":"/spec/hostNetwork","value":true}]
-        let patch = "W3sib3AiOiJhZGQiLCJwYXRoIjoiL3NwZWMvaG9zdE5ldHdvcmsiLCJ2YWx1ZSI6dHJ1ZX1d";
-        json!({"response": {"uid": "0f0f", "allowed": true, "patchType": "JSONPatch", "patch": patch,
-            "auditAnnotations": {"decision": "injected", "configs": "a,b"}, "warnings": ["mind the gap"]}})
-    }
-
-    #[test]
-    fn a_diff_shows_what_the_patch_does() {
-        let hook = webhook(ok(&patched()));
-        let run = ask(&hook, &["--diff"]).ends(0);
-        assert!(run.out.starts_with("--- before\n+++ after\n@@"), "{}", run.out);
-        assert!(run.out.contains("\n+  hostNetwork: true\n"), "{}", run.out);
-        assert_eq!(run.err, "allowed: injected (configs: a, b)\nwarning: mind the gap\n");
-        let hook = webhook(ok(&patched()));
-        let colored = ask(&hook, &["--diff", "--color=always"]).ends(0).out;
-        assert!(colored.contains("\u{1b}[32m+  hostNetwork: true\u{1b}[0m\n"), "{colored:?}");
-    }
-
-    #[test]
-    fn the_certificate_must_fit_the_name() {
-        let hook = webhook(ok(&patched()));
-        ask(&hook, &["--server-name", "webhook.test"]).ends(0);
-        let hook = webhook(ok(&patched()));
-        ask(&hook, &["--server-name", "other.test"]).ends(2).says("certificate");
-        let hook = webhook(ok(&patched()));
-        let stranger = webhook(ok(&patched()));
-        let ca = path(&stranger.ca, "ca.crt");
-        run_with(
-            &["review", "-", "--url", &hook.url, "--ca-file", &ca],
-            &review(&json!({})).to_string(),
-        )
-        .ends(2)
-        .says("certificate");
-    }
-
-    #[test]
-    fn an_answer_that_is_none_ends_with_two() {
-        for (answer, said) in [
-            ("HTTP/1.1 413 Too Large\r\ncontent-length: 4\r\n\r\nno: \n", "413"),
-            ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", "no response"),
-            ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n<>", "not JSON"),
-            ("garbage\r\n\r\n", "cannot ask"),
-            ("HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{", "cannot ask"),
-        ] {
-            let hook = webhook(answer.to_owned());
-            let run = ask(&hook, &[]).ends(2).says(said);
-            assert_eq!(run.out, "");
-        }
-        let folder =
-            folder(&[("empty.crt", b""), ("broken.crt", b"-----BEGIN CERTIFICATE-----\n!\n")]);
-        for file in ["empty.crt", "broken.crt", "missing.crt"] {
-            let ca = path(&folder, file);
-            run_with(
-                &["review", "-", "--url", "https://localhost:1/x", "--ca-file", &ca],
-                &review(&json!({})).to_string(),
-            )
-            .ends(2)
-            .says(&ca);
-        }
-        run_with(&["review", "-", "--url", "http://localhost/x", "--ca-file", "x"], "{}")
-            .ends(2)
-            .says("https://");
-    }
-}
+#[path = "cli/remote.rs"]
+mod remote;
 
 #[test]
 fn the_examples_are_read() {

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::{Catalog, Settings, Snapshot};
 use crate::api::{Object, ObjectKey, ReadError};
+use crate::workload::keys::FABRIC;
 use crate::yaml;
 
 /// Namespace of an object that names none, where the caller does not say otherwise.
@@ -18,9 +19,6 @@ pub const DEFAULT_NAMESPACE: &str = "default";
 
 /// Largest file that is read, in bytes. A file of manifests is not even near; a device is past it.
 const MAX_FILE: u64 = 64 << 20;
-
-/// Label of a Namespace: the fabric profile of its pods.
-const FABRIC_LABEL: &str = "inject.llmisvc.io/fabric";
 
 /// Reads files and directories.
 ///
@@ -216,14 +214,13 @@ impl Loader {
     }
 
     fn namespace(&mut self, file: &Path, line: usize, object: &Value) -> Result<(), String> {
-        let Some(fabric) = object.pointer("/metadata/labels").and_then(|it| it.get(FABRIC_LABEL))
-        else {
+        let Some(fabric) = object.pointer("/metadata/labels").and_then(|it| it.get(FABRIC)) else {
             return Ok(());
         };
         let name = object.pointer("/metadata/name").and_then(Value::as_str);
         let name = name.ok_or("Namespace: metadata.name is missing")?;
         let fabric = fabric.as_str().ok_or_else(|| {
-            format!("Namespace {name}: metadata.labels[{FABRIC_LABEL}] is {fabric}; quote it")
+            format!("Namespace {name}: metadata.labels[{FABRIC}] is {fabric}; quote it")
         })?;
         let before = self.snapshot.fabrics.insert(name.to_owned(), fabric.to_owned());
         let key = ObjectKey { namespace: String::new(), name: name.to_owned() };
@@ -247,9 +244,8 @@ impl Loader {
         if let Some((first, first_line)) = before
             && differs
         {
-            let name = if key.namespace.is_empty() { key.name.clone() } else { key.to_string() };
             let reason = format!(
-                "{kind} {name} is also in {}:{first_line}; this one is used",
+                "{kind} {key} is also in {}:{first_line}; this one is used",
                 first.display()
             );
             self.problem(file, Some(line), reason);

@@ -4,8 +4,12 @@ use std::process::ExitCode;
 
 /// Makes the webhook's certificates.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {}
+pub struct Args {}
 
-pub(super) fn run(_: Args) -> anyhow::Result<ExitCode> {
+/// Runs it.
+///
+/// # Errors
+/// Always: the module is not part of this build.
+pub fn run(_: Args) -> anyhow::Result<ExitCode> {
     anyhow::bail!("not part of this build")
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::services;
+use super::services::{self, Made};
 use crate::compose;
 
 /// Prints each service's effective spec: presets, baseRefs and its own spec, merged and rendered.
@@ -22,6 +22,6 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args { services } = args;
     services::each(services, |snapshot, service| {
         let composed = compose::compose(snapshot, service)?;
-        Ok((vec![composed.object], composed.warnings))
+        Ok(Made { objects: vec![composed.object], warnings: composed.warnings })
     })
 }

@@ -9,11 +9,12 @@ use std::process::ExitCode;
 use serde_json::Value;
 
 use super::catalog::warn;
-use super::output::{Format, Outcome, print_all, say};
+use super::output::{Format, Outcome, print_all, refused, say};
 use super::{CatalogArgs, input};
 use crate::catalog::Snapshot;
 use crate::catalog::files::{DEFAULT_NAMESPACE, list_of};
-use crate::inject::{Decision, Mode, PodRequest, Refusal, decide};
+use crate::decision::Decision;
+use crate::inject::{Mode, PodRequest, decide};
 use templates::{LEADER, Position, Templates, Type, WORKER, templates};
 
 /// Completes the pods and pod templates of a file, as the webhook would at admission.
@@ -192,7 +193,7 @@ impl Injector<'_> {
                 Ok(decision.pod.map(|pod| position.unmark(pod, template)))
             }
             Err(refusal) => {
-                say_refusal(&format!("{}: {title}", self.place), &refusal);
+                say(&format!("error: {}: {title}: {}", self.place, refused(&refusal)));
                 Err(())
             }
         }
@@ -235,13 +236,5 @@ fn say_decision(title: &str, decision: &Decision) {
     say(&format!("{title}: {}{configs}", decision.code));
     for warning in &decision.warnings {
         say(&format!("warning: {title}: {} ({})", warning.message, warning.code));
-    }
-}
-
-fn say_refusal(title: &str, refusal: &Refusal) {
-    say(&format!("error: {title}: {refusal} ({})", refusal.code));
-    // One cause is the refusal itself.
-    for cause in refusal.causes.iter().skip(usize::from(refusal.causes.len() == 1)) {
-        say(&format!("  {}: {}", cause.field, cause.message));
     }
 }

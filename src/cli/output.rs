@@ -9,6 +9,7 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use super::{CANNOT_RUN, FINDINGS, FINE};
+use crate::decision::Refusal;
 use crate::yaml;
 
 /// How objects are printed.
@@ -92,6 +93,25 @@ pub(super) fn write(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// A refusal in words.
+pub(super) fn refused(refusal: &Refusal) -> String {
+    let causes = refusal.causes.iter().map(|it| (it.field.as_str(), it.message.as_str()));
+    refusal_words(&refusal.message, refusal.code, causes)
+}
+
+/// The message, the code, and on a line of its own each cause that the message does not hold.
+pub(super) fn refusal_words<'a>(
+    message: &str,
+    code: &str,
+    causes: impl Iterator<Item = (&'a str, &'a str)>,
+) -> String {
+    let mut words = format!("{message} ({code})");
+    for (field, cause) in causes.filter(|(_, cause)| !message.contains(cause)) {
+        words.extend(["\n  ", field, ": ", cause]);
+    }
+    words
+}
+
 /// Says a line, or several, on standard error.
 ///
 /// Names and values of objects are in it, so what would steer a terminal is shown as an escape.
@@ -126,6 +146,15 @@ mod tests {
         assert_eq!(
             visible("pod/\u{1b}[31mx\u{7}\r\u{9b}\u{202e}é\n  y"),
             "pod/\\u{1b}[31mx\\u{7}\\r\\u{9b}\\u{202e}é\n  y"
+        );
+    }
+
+    #[test]
+    fn a_cause_is_not_said_twice() {
+        let causes = [("a.b", "is wrong"), ("c", "is missing")];
+        assert_eq!(
+            refusal_words("a.b: is wrong", "bad", causes.into_iter()),
+            "a.b: is wrong (bad)\n  c: is missing"
         );
     }
 

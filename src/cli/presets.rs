@@ -7,10 +7,8 @@ use clap::{Subcommand, ValueEnum as _};
 use serde_json::Value;
 
 use super::output::{Format, Outcome, print_all, write};
+use crate::catalog::nearest;
 use crate::presets::ReleaseSet;
-
-/// How alike two names must be, from 0 to 1, for one to be suggested for the other.
-const ALIKE: f64 = 0.8;
 
 /// Lists the built-in configs, or prints one of them.
 #[derive(Debug, clap::Args)]
@@ -80,12 +78,8 @@ fn unknown(name: &str, set: ReleaseSet) -> String {
     let value = set.to_possible_value();
     let set_name = value.as_ref().map_or("", |value| value.get_name());
     let names = names(set);
-    let nearest = names
-        .iter()
-        .map(|known| (strsim::jaro_winkler(name, known), known))
-        .filter(|(alike, _)| *alike >= ALIKE)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b));
-    let hint = nearest.map(|(_, known)| format!("; did you mean {known}?")).unwrap_or_default();
+    let near = nearest(name, names.iter().map(String::as_str));
+    let hint = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
     let list = if names.is_empty() {
         "the set is empty".to_owned()
     } else {

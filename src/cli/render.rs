@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use super::services;
-use crate::render::{Form, workloads};
+use super::services::{self, Made};
+use crate::render::{self, Form};
 
 /// Prints the workloads that each service amounts to, ready for kubectl apply.
 #[derive(Debug, clap::Args)]
@@ -17,7 +17,8 @@ pub(super) struct Args {
     #[command(flatten)]
     services: services::ServiceArgs,
 
-    /// Print pods that are left to the webhook to complete: labels and a placeholder image
+    /// Print what is left to write when the webhook completes the pods: labels, placeholders and
+    /// resources
     #[arg(long)]
     skeleton: bool,
 }
@@ -26,7 +27,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args { services, skeleton } = args;
     let form = if skeleton { Form::Skeleton } else { Form::Complete };
     services::each(services, |snapshot, service| {
-        let rendered = workloads(snapshot, service, form)?;
-        Ok((rendered.workloads, rendered.warnings))
+        let rendered = render::workloads(snapshot, service, form)?;
+        Ok(Made { objects: rendered.workloads, warnings: rendered.warnings })
     })
 }

@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use hyper::Uri;
 use serde_json::Value;
 
-use super::output::{Color, Format, Outcome, say, write};
+use super::output::{Color, Format, Outcome, refusal_words, say, write};
 use super::{CatalogArgs, input};
 use crate::api::GROUP;
 use crate::{review, yaml};
@@ -141,11 +141,11 @@ fn decision(response: &Value, allowed: bool) -> String {
         let configs = configs.map(|it| format!(" (configs: {})", it.replace(',', ", ")));
         return format!("allowed: {code}{}", configs.unwrap_or_default());
     }
-    let mut said = format!("denied: {} ({code})", text("/status/message").unwrap_or("no message"));
     let causes = response.pointer("/status/details/causes").and_then(Value::as_array);
-    for cause in causes.into_iter().flatten() {
+    let causes = causes.into_iter().flatten().map(|cause| {
         let text = |key: &str| cause.get(key).and_then(Value::as_str).unwrap_or_default();
-        said.extend(["\n  ", text("field"), ": ", text("message")]);
-    }
-    said
+        (text("field"), text("message"))
+    });
+    let message = text("/status/message").unwrap_or("no message");
+    format!("denied: {}", refusal_words(message, code, causes))
 }

@@ -13,8 +13,8 @@ use super::{CatalogArgs, input};
 use crate::api::Service;
 use crate::catalog::Snapshot;
 use crate::catalog::files::DEFAULT_NAMESPACE;
-use crate::decision::Warning;
 use crate::render::RenderError;
+use crate::decision::Warning;
 
 /// Which services, and how to print what becomes of them.
 #[derive(Debug, clap::Args)]
@@ -33,10 +33,16 @@ pub(super) struct ServiceArgs {
     catalog: CatalogArgs,
 }
 
-/// Prints what `make` makes of each service; one that it cannot make is said on standard error.
+/// What was made of a service.
+pub(super) struct Made {
+    pub(super) objects: Vec<Value>,
+    pub(super) warnings: Vec<Warning>,
+}
+
+/// Prints what `make` makes of each service. Where it makes nothing, it says why.
 pub(super) fn each(
     args: ServiceArgs,
-    make: impl Fn(&Snapshot, &Service) -> Result<(Vec<Value>, Vec<Warning>), RenderError>,
+    make: impl Fn(&Snapshot, &Service) -> Result<Made, RenderError>,
 ) -> anyhow::Result<ExitCode> {
     let ServiceArgs { file, output, catalog } = args;
     let (inputs, mut outcome) = input::documents(&file)?;
@@ -61,13 +67,13 @@ pub(super) fn each(
     let mut printed = Vec::new();
     for service in services.iter().filter_map(|key| snapshot.services.get(key)).map(Arc::as_ref) {
         match make(&snapshot, service) {
-            Ok((objects, warnings)) => {
-                for Warning { code, message } in warnings {
-                    let title = service.title();
-                    let message = message.strip_prefix(&format!("{title}: ")).unwrap_or(&message);
-                    say(&format!("warning: {title}: {message} ({code})"));
-                }
+            Ok(Made { objects, warnings }) => {
                 printed.extend(objects);
+                let title = format!("{}: ", service.title());
+                for Warning { code, message } in warnings {
+                    let message = message.strip_prefix(&title).unwrap_or(&message);
+                    say(&format!("warning: {title}{message} ({code})"));
+                }
             }
             Err(error) => {
                 outcome = outcome.max(Outcome::Findings);

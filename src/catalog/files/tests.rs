@@ -122,7 +122,7 @@ fn the_same_object_twice_is_no_problem() {
 fn a_namespace_brings_its_fabric() {
     let namespace = |fabric: &str| {
         format!(
-            "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: gpu\n  labels: {{{FABRIC_LABEL}: {fabric}}}\n"
+            "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: gpu\n  labels: {{{FABRIC}: {fabric}}}\n"
         )
     };
     let loaded = load_folder(&[("a.yaml", &namespace("sriov"))]);

@@ -2,16 +2,13 @@
 
 use serde_json::{Map, Value};
 
+use crate::workload::keys::{LEADER_NAME, WORKER_INDEX};
+
 /// Member of `spec.leaderWorkerTemplate` with the template of the leaders.
 pub(super) const LEADER: &str = "leaderTemplate";
 /// Member of `spec.leaderWorkerTemplate` with the template of the workers, and of the leaders where
 /// those have none.
 pub(super) const WORKER: &str = "workerTemplate";
-
-/// Label that LeaderWorkerSet's webhook gives to each pod of a group, `0` for the leader.
-const WORKER_INDEX: &str = "leaderworkerset.sigs.k8s.io/worker-index";
-/// Annotation that LeaderWorkerSet's controller gives to each pod that is not a leader.
-const LEADER_NAME: &str = "leaderworkerset.sigs.k8s.io/leader-name";
 
 /// `apiVersion` and `kind`.
 #[derive(Debug, Clone, PartialEq, Eq)]
