@@ -104,8 +104,7 @@ fn compose_layers(snapshot: &Snapshot, service: &Service) -> Result<Composed, Co
         warnings.push(Warning::new(
             "pod-template",
             format!(
-                "{}: {path}: written as a pod template and read as the pod spec inside it; write \
-                 {path}.containers",
+                "{}: {path}: read as the pod spec inside it; write {path}.containers",
                 service.title()
             ),
         ));

@@ -68,6 +68,8 @@ pub(super) fn merge(
         let names = path.pointer();
         // `{}` and null read as "nothing said"; these look like a wish to clear.
         let found = match upper.pointer(&names) {
+            // A pod spec has to have containers: who adds none writes this.
+            Some(Value::Array(_)) if names.ends_with("/containers") => continue,
             Some(Value::Array(_)) => "[]",
             Some(Value::String(_)) => "\"\"",
             Some(Value::Bool(_)) => "false",
@@ -75,10 +77,7 @@ pub(super) fn merge(
         };
         warnings.push(Warning::new(
             "empty-ignored",
-            format!(
-                "{title}: spec.{path}: {found} does not clear what a lower layer sets; write the \
-                 value you want"
-            ),
+            format!("{title}: spec.{path}: {found} clears nothing below it"),
         ));
     }
     for path in POD_SPECS {

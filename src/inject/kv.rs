@@ -59,7 +59,7 @@ fn give_connector(container: &mut Value, warnings: &mut Vec<Warning>) {
         return;
     }
     let mut missing = |advice: String| {
-        warnings.push(Warning::new("no-connector", format!("no KV connector: {advice}")));
+        warnings.push(Warning::new("no-connector", advice));
     };
     match &start.launch {
         // vLLM reads one of the two and forgets the other.
