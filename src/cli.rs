@@ -4,7 +4,7 @@
 //! error, and its exit code is one of [`FINE`], [`FINDINGS`] and [`CANNOT_RUN`].
 
 mod catalog;
-pub mod certs;
+mod certs;
 mod completions;
 mod compose;
 mod inject;
@@ -13,15 +13,13 @@ mod output;
 mod presets;
 mod render;
 mod review;
-pub mod serve;
+mod serve;
 mod services;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::catalog::files::FileCatalog;
 pub use catalog::CatalogArgs;
 
 /// Exit code: done, and nothing to object to.
@@ -52,7 +50,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Serve(Serve),
+    Serve(serve::Args),
     Certs(certs::Args),
     Review(review::Args),
     Inject(inject::Args),
@@ -62,27 +60,11 @@ enum Command {
     Completions(completions::Args),
 }
 
-/// Serves the admission webhook over HTTPS.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Example:
-  llmisvc-webhook serve --objects services/ --bind 127.0.0.1:9443 --write-ca ca.crt
-
-Exit codes: 0 ended by a signal; 2 cannot run.")]
-struct Serve {
-    #[command(flatten)]
-    catalog: CatalogArgs,
-    #[command(flatten)]
-    server: serve::Args,
-}
-
 /// Runs the command line that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Serve(Serve { catalog, server }) => catalog
-            .load()
-            .and_then(|snapshot| serve::run(server, Arc::new(FileCatalog::new(snapshot)))),
+        Command::Serve(args) => serve::run(args),
         Command::Certs(args) => certs::run(args),
         Command::Review(args) => review::run(args),
         Command::Inject(args) => inject::run(args),
@@ -110,9 +92,7 @@ mod tests {
     fn every_subcommand_teaches_its_use() {
         let mut cli = Cli::command();
         cli.build();
-        for command in
-            cli.get_subcommands().filter(|it| !["help", "certs"].contains(&it.get_name()))
-        {
+        for command in cli.get_subcommands().filter(|it| it.get_name() != "help") {
             let name = command.get_name();
             assert!(command.get_about().is_some(), "{name} has no sentence");
             let more = command.get_after_help().map(ToString::to_string).unwrap_or_default();

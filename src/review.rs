@@ -5,7 +5,6 @@
 //! follow Kubernetes' `k8s.io/api/admission/v1` and `apimachinery/pkg/apis/meta/v1` types.
 
 mod envelope;
-mod operations;
 mod response;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,11 +13,17 @@ use serde_json::Value;
 
 use crate::api::{GROUP, Object, ReadError};
 use crate::catalog::Snapshot;
-use crate::inject::{Cause, Mode, PodRequest, Refusal, Warning, decide};
+use crate::decision::{Cause, Refusal, Warning};
+use crate::inject::{Mode, PodRequest, decide};
+use crate::json::{self, PatchError};
+use crate::workload::{By, Claim, claim};
 use envelope::{Envelope, ObjectError};
 use response::Verdict;
 
 pub use envelope::Malformed;
+
+/// What `/validate` looks at.
+const KINDS: [&str; 2] = ["LLMInferenceService", "LLMInferenceServiceConfig"];
 
 /// What goes back to the API server, and what a metric or a log line may say of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,8 +84,7 @@ pub fn validate(body: &[u8], snapshot: &Snapshot) -> Result<Answer, Malformed> {
     if !request.subresource.is_empty() {
         return envelope.answer(Verdict::untouched("subresource"));
     }
-    let ours = ["LLMInferenceService", "LLMInferenceServiceConfig"];
-    if request.group != GROUP || !ours.contains(&request.kind.as_str()) {
+    if request.group != GROUP || !KINDS.contains(&request.kind.as_str()) {
         return envelope.answer(Verdict::untouched("other-kind"));
     }
     if !["CREATE", "UPDATE"].contains(&request.operation.as_str()) {
@@ -102,7 +106,7 @@ pub fn validate(body: &[u8], snapshot: &Snapshot) -> Result<Answer, Malformed> {
         catch_unwind(AssertUnwindSafe(|| check_object(snapshot, &object, before.as_ref())))
             .unwrap_or_else(|_| Verdict::Allowed {
                 code: "internal-error",
-                patch: None,
+                patch: Vec::new(),
                 warnings: vec![Warning {
                     code: "internal-error",
                     message: "a rule ended unexpectedly; the object was let through unchecked"
@@ -129,20 +133,9 @@ fn decide_pod(snapshot: &Snapshot, namespace: &str, pod: &Value) -> Verdict {
         Ok(decision) => decision,
         Err(refusal) => return Verdict::Refused(refusal),
     };
-    let patch = match decision.pod.map(|after| operations::write(pod, &after)) {
-        None => None,
-        Some(Ok(patch)) => patch,
-        // Only a decision that takes something away from the pod has no such patch.
-        Some(Err(error)) => {
-            return Verdict::Refused(Refusal {
-                code: "internal-error",
-                message: format!(
-                    "failed to express the pod's completion as a patch: {error}; \
-                     this is a defect of the webhook, not of the pod"
-                ),
-                causes: Vec::new(),
-            });
-        }
+    let patch = match decision.pod.map(|after| json::patch(pod, &after, json::pod())).transpose() {
+        Ok(operations) => operations.unwrap_or_default(),
+        Err(error) => return Verdict::Refused(no_patch(&error)),
     };
     Verdict::Allowed {
         code: decision.code,
@@ -169,7 +162,7 @@ fn check_object(snapshot: &Snapshot, object: &Value, before: Option<&Value>) -> 
     if findings.causes.is_empty() {
         return Verdict::Allowed {
             code: "valid",
-            patch: None,
+            patch: Vec::new(),
             warnings: findings.warnings,
             blueprint: None,
             configs: Vec::new(),
@@ -189,9 +182,20 @@ fn findings(_snapshot: &Snapshot, _object: &Object, _before: Option<&Value>) -> 
     Findings::default()
 }
 
+fn no_patch(error: &PatchError) -> Refusal {
+    let (code, message) = match error {
+        PatchError::TooDeep { .. } => ("unreadable-object", error.to_string()),
+        // Only a decision that takes something away, or moves it, has no patch.
+        PatchError::Removed { .. } | PatchError::Reordered { .. } => {
+            ("internal-error", format!("{error}; this is a defect of the webhook, not of the pod"))
+        }
+    };
+    Refusal { code, message, causes: Vec::new() }
+}
+
 /// A pod that cannot be read is refused only where its author asked for something.
 fn unreadable_pod(envelope: &Envelope<'_>, error: &ObjectError) -> Verdict {
-    if envelope.opted_in() {
+    if opted_in(envelope) {
         return Verdict::Refused(Refusal {
             code: error.code(),
             message: error.to_string(),
@@ -202,7 +206,7 @@ fn unreadable_pod(envelope: &Envelope<'_>, error: &ObjectError) -> Verdict {
 }
 
 fn internal_error(envelope: &Envelope<'_>, what: &str) -> Verdict {
-    if envelope.opted_in() {
+    if opted_in(envelope) {
         return Verdict::Refused(Refusal {
             code: "internal-error",
             message: format!("{what}; this is a defect of the webhook, not of the pod"),
@@ -210,6 +214,18 @@ fn internal_error(envelope: &Envelope<'_>, what: &str) -> Verdict {
         });
     }
     Verdict::untouched("internal-error")
+}
+
+/// Whether the pod of this request asks for injection, by its labels and annotations alone.
+fn opted_in(envelope: &Envelope<'_>) -> bool {
+    let labelled = envelope.labelled();
+    // When this is what fails, nobody is refused for it.
+    let claim = catch_unwind(AssertUnwindSafe(|| claim(&labelled)));
+    match claim {
+        Ok(Ok(Claim::LeaveAlone(_))) | Err(_) => false,
+        Ok(Ok(Claim::Member(member))) => member.by == By::Label,
+        Ok(Err(_)) => true,
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! The AdmissionReview around an object: what is read of it, and what is wrong with it.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
 
 use super::Answer;
 use super::response::{Target, Verdict, write};
@@ -208,21 +210,21 @@ impl<'a> Envelope<'a> {
         serde_json::from_str(self.old_object?.get()).ok()
     }
 
-    /// Whether the object carries our label, read without reading the rest of it. Only for objects
-    /// that could not be decided upon: the decision itself knows more ways to opt in and out.
-    pub(super) fn opted_in(&self) -> bool {
-        let member = |name: &str| members(self.object).and_then(|map| map.get(name).copied());
-        let metadata = member("metadata");
-        let entry = |map: &str, key: &str| -> Option<String> {
-            let map = members(metadata)?.get(map).copied();
-            let value = members(map)?.get(key).copied()?;
-            serde_json::from_str(value.get()).ok()
+    /// The object's labels and annotations and nothing else, for an object that could not be
+    /// decided upon: they can be read where the rest cannot.
+    pub(super) fn labelled(&self) -> Value {
+        let metadata = members(self.object).remove("metadata");
+        let mut metadata = members(metadata);
+        let mut texts = |name: &str| -> Map<String, Value> {
+            members(metadata.remove(name))
+                .into_iter()
+                .filter_map(|(key, raw)| {
+                    let text: String = serde_json::from_str(raw.get()).ok()?;
+                    Some((key, Value::String(text)))
+                })
+                .collect()
         };
-        let switch = |map: &str| entry(map, "inject.llmisvc.io/inject");
-        let off = |value: Option<String>| matches!(value.as_deref(), Some("false" | "disabled"));
-        entry("labels", "inject.llmisvc.io/service").is_some()
-            && !off(switch("labels"))
-            && !off(switch("annotations"))
+        json!({"metadata": {"labels": texts("labels"), "annotations": texts("annotations")}})
     }
 
     /// The answer, with nothing known of the object but what the request says.
@@ -261,9 +263,10 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// The members of an object, the last of a name winning, as everywhere else in Kubernetes.
-fn members(raw: Option<&RawValue>) -> Option<std::collections::BTreeMap<String, &RawValue>> {
-    serde_json::from_str(raw?.get()).ok()
+/// The members of an object, the last of a name winning, as everywhere else in Kubernetes; none of
+/// what is no object.
+fn members(raw: Option<&RawValue>) -> BTreeMap<String, &RawValue> {
+    raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
 }
 
 fn object_of<'a>(raw: Option<&'a RawValue>, path: &'static str) -> Result<&'a RawValue, Malformed> {
@@ -348,9 +351,9 @@ fn reason(error: &serde_json::Error) -> String {
 fn position(body: &[u8], raw: &RawValue, error: &serde_json::Error) -> (usize, usize) {
     let offset = (raw.get().as_ptr() as usize).saturating_sub(body.as_ptr() as usize);
     let before = body.get(..offset).unwrap_or_default();
-    let lines = before.iter().filter(|byte| **byte == b'\n').count();
-    let column = before.iter().rev().take_while(|byte| **byte != b'\n').count();
+    let lines = before.split(|byte| *byte == b'\n');
+    let column = lines.clone().next_back().map_or(0, <[u8]>::len);
     let line = error.line();
     let shift = if line == 1 { column } else { 0 };
-    (lines + line, shift + error.column())
+    (lines.count().saturating_sub(1) + line, shift + error.column())
 }

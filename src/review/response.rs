@@ -6,7 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
-use crate::inject::{Refusal, Warning};
+use crate::decision::{Refusal, Warning};
+use crate::json::Operation;
 
 /// Kubernetes recommends 120 characters a warning; the API server cuts at 256.
 const WARNING: usize = 120;
@@ -16,8 +17,7 @@ const WARNING: usize = 120;
 pub(super) enum Verdict {
     Allowed {
         code: &'static str,
-        /// RFC 6902 operations as JSON.
-        patch: Option<Vec<u8>>,
+        patch: Vec<Operation>,
         warnings: Vec<Warning>,
         blueprint: Option<String>,
         configs: Vec<String>,
@@ -29,7 +29,7 @@ impl Verdict {
     pub(super) fn untouched(code: &'static str) -> Self {
         Self::Allowed {
             code,
-            patch: None,
+            patch: Vec::new(),
             warnings: Vec::new(),
             blueprint: None,
             configs: Vec::new(),
@@ -72,9 +72,9 @@ pub(super) fn write(target: &Target<'_>, verdict: Verdict) -> Result<Vec<u8>, se
     };
     match verdict {
         Verdict::Allowed { patch, warnings, blueprint, configs, .. } => {
-            if let Some(patch) = patch {
+            if !patch.is_empty() {
                 response.patch_type = Some("JSONPatch");
-                response.patch = Some(STANDARD.encode(patch));
+                response.patch = Some(STANDARD.encode(serde_json::to_vec(&patch)?));
             }
             response.warnings = warnings.iter().map(line).collect();
             if let Some(blueprint) = blueprint {
@@ -117,7 +117,8 @@ struct Response<'a> {
 
 #[derive(Serialize)]
 struct Status<'a> {
-    status: &'a str,
+    #[serde(rename = "status")]
+    outcome: &'a str,
     message: String,
     reason: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -150,7 +151,7 @@ impl<'a> Status<'a> {
         let message = format!("{}: {}", refusal.code, refusal.message);
         if refusal.causes.is_empty() {
             return Self {
-                status: "Failure",
+                outcome: "Failure",
                 message,
                 reason: "Forbidden",
                 details: None,
@@ -167,7 +168,7 @@ impl<'a> Status<'a> {
             })
             .collect();
         Self {
-            status: "Failure",
+            outcome: "Failure",
             message,
             reason: "Invalid",
             details: Some(Details {
@@ -184,7 +185,7 @@ impl<'a> Status<'a> {
 /// One warning as one line of at most 120 characters. The API server sends it in an HTTP header,
 /// where a control character has no place.
 fn line(warning: &Warning) -> String {
-    let text = format!("{}: {}", warning.code, warning.message);
+    let text = warning.to_string();
     let characters = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     let mut line: String = characters.clone().take(WARNING).collect();
     if characters.count() > WARNING {

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::inject::Cause;
+use crate::decision::Cause;
 
 fn review(object: &Value) -> Value {
     json!({
@@ -246,7 +246,7 @@ fn an_injection_has_its_patch_warnings_and_annotations() {
     after["spec"]["dnsPolicy"] = json!("None");
     let verdict = Verdict::Allowed {
         code: "injected",
-        patch: operations::write(&pod(), &after).unwrap(),
+        patch: json::patch(&pod(), &after, json::pod()).unwrap(),
         warnings: vec![Warning { code: "w", message: "m".to_owned() }],
         blueprint: Some("sha256:1".to_owned()),
         configs: vec!["a".to_owned(), "b".to_owned()],
@@ -283,6 +283,103 @@ fn validation_looks_only_at_our_kinds_being_written() {
     assert_eq!(check(&serde_json::to_vec(&ours).unwrap()).code, "not-a-write");
     ours["request"]["subResource"] = json!("status");
     assert_eq!(check(&serde_json::to_vec(&ours).unwrap()).code, "subresource");
+}
+
+fn example(name: &str) -> Vec<u8> {
+    std::fs::read(format!("{}/examples/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+fn services() -> Snapshot {
+    let paths = ["qwen2-7b-pd.yaml", "deepseek-r1-data-parallel.yaml"]
+        .map(|name| format!("{}/examples/{name}", env!("CARGO_MANIFEST_DIR")).into());
+    let loaded = crate::catalog::files::load(&paths, crate::catalog::Settings::default());
+    assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
+    loaded.snapshot
+}
+
+/// The object of a review with the answer's patch applied, and whether there was one.
+fn patched(review: &Value, answer: &Answer) -> (Value, bool) {
+    use base64::Engine as _;
+
+    let value: Value = serde_json::from_slice(&answer.body).unwrap();
+    let mut object = review["request"]["object"].clone();
+    let Some(patch) = value["response"]["patch"].as_str() else {
+        assert!(value["response"].get("patchType").is_none());
+        return (object, false);
+    };
+    assert_eq!(value["response"]["patchType"], "JSONPatch");
+    let patch = base64::engine::general_purpose::STANDARD.decode(patch).unwrap();
+    let patch: json_patch::Patch = serde_json::from_slice(&patch).unwrap();
+    json_patch::patch(&mut object, &patch).unwrap();
+    (object, true)
+}
+
+#[test]
+fn the_patch_of_an_example_gives_the_pod_that_was_decided_and_then_nothing() {
+    let snapshot = services();
+    for name in ["deployment-decode", "deployment-prefill", "lws-leader", "lws-worker"] {
+        let body = example(&format!("reviews/{name}.json"));
+        let mut review: Value = serde_json::from_slice(&body).unwrap();
+        let answer = mutate(&body, &snapshot).unwrap();
+        assert_eq!((answer.code, answer.allowed), (crate::decision::INJECTED, true), "{name}");
+
+        let pod = &review["request"]["object"];
+        let namespace = review["request"]["namespace"].as_str().unwrap();
+        let request = PodRequest { namespace, pod, mode: Mode::Admission };
+        let decided = decide(&snapshot, request).unwrap().pod.unwrap();
+        let (after, changed) = patched(&review, &answer);
+        assert!(changed);
+        assert_eq!(after, decided, "{name}");
+
+        review["request"]["object"] = after;
+        let again = mutate(&serde_json::to_vec(&review).unwrap(), &snapshot).unwrap();
+        assert!(again.allowed);
+        assert!(!patched(&review, &again).1, "{name}");
+    }
+}
+
+#[test]
+fn the_wrong_type_anywhere_in_a_pod_is_answered_and_never_a_denial_unasked() {
+    let snapshot = services();
+    let review: Value = serde_json::from_slice(&example("reviews/deployment-decode.json")).unwrap();
+    let mut unasked = review.clone();
+    let labels = &mut unasked["request"]["object"]["metadata"]["labels"];
+    labels.as_object_mut().unwrap().retain(|label, _| !label.contains("llmisvc"));
+    let mut answered = 0;
+    for (review, asked) in [(review, true), (unasked, false)] {
+        for pointer in pointers(&review["request"]["object"]) {
+            for wrong in
+                [json!(null), json!(7), json!(-1.5), json!("x"), json!([]), json!({}), json!([[]])]
+            {
+                let mut review = review.clone();
+                *review["request"]["object"].pointer_mut(&pointer).unwrap() = wrong.clone();
+                let answer = mutate(&serde_json::to_vec(&review).unwrap(), &snapshot).unwrap();
+                assert_ne!(answer.code, "internal-error", "{pointer}: {wrong}");
+                assert!(asked || answer.allowed, "{pointer}: {wrong}");
+                if answer.allowed {
+                    patched(&review, &answer);
+                }
+                answered += 1;
+            }
+        }
+    }
+    assert!(answered > 500, "{answered}");
+}
+
+/// Every place in a document, as JSON pointers.
+fn pointers(value: &Value) -> Vec<String> {
+    let children: Vec<(String, &Value)> = match value {
+        Value::Object(map) => {
+            let escape = |key: &str| key.replace('~', "~0").replace('/', "~1");
+            map.iter().map(|(key, value)| (escape(key), value)).collect()
+        }
+        Value::Array(items) => items.iter().enumerate().map(|(i, v)| (i.to_string(), v)).collect(),
+        _ => Vec::new(),
+    };
+    let below = children.iter().flat_map(|(key, value)| {
+        pointers(value).into_iter().map(move |rest| format!("/{key}{rest}"))
+    });
+    std::iter::once(String::new()).chain(below).collect()
 }
 
 /// Reviews that a real API server sent, where they are at hand.

@@ -11,7 +11,7 @@ use rcgen::{
 use super::TlsError;
 
 /// How far a client's clock may be behind ours.
-const SKEW: Duration = Duration::from_secs(60 * 60);
+const SKEW: Duration = Duration::from_hours(1);
 
 /// A CA whose key never leaves this value.
 #[derive(Debug)]
