@@ -69,7 +69,7 @@ pub fn mutate(body: &[u8], snapshot: &Snapshot) -> Result<Answer, Malformed> {
     };
 
     // A defect of ours must not become a connection that ends without an answer.
-    let verdict = catch_unwind(AssertUnwindSafe(|| decide_pod(snapshot, &request.namespace, &pod)))
+    let verdict = catch_unwind(AssertUnwindSafe(|| decide_pod(snapshot, &envelope, &pod)))
         .unwrap_or_else(|_| internal_error(&envelope, "the decision ended unexpectedly"));
     envelope.answer_for(&pod, verdict)
 }
@@ -127,7 +127,8 @@ struct Findings {
     warnings: Vec<Warning>,
 }
 
-fn decide_pod(snapshot: &Snapshot, namespace: &str, pod: &Value) -> Verdict {
+fn decide_pod(snapshot: &Snapshot, envelope: &Envelope<'_>, pod: &Value) -> Verdict {
+    let namespace = &envelope.request.namespace;
     let request = PodRequest { namespace, pod, mode: Mode::Admission };
     let decision = match decide(snapshot, request) {
         Ok(decision) => decision,
@@ -135,7 +136,14 @@ fn decide_pod(snapshot: &Snapshot, namespace: &str, pod: &Value) -> Verdict {
     };
     let patch = match decision.pod.map(|after| json::patch(pod, &after, json::pod())).transpose() {
         Ok(operations) => operations.unwrap_or_default(),
-        Err(error) => return Verdict::Refused(no_patch(&error)),
+        Err(error) => {
+            let refusal = no_patch(&error);
+            return if opted_in(envelope) {
+                Verdict::Refused(refusal)
+            } else {
+                Verdict::untouched(refusal.code)
+            };
+        }
     };
     Verdict::Allowed {
         code: decision.code,

@@ -82,8 +82,18 @@ impl Case {
     fn read(value: Value) -> Self {
         let Value::Object(members) = value else { panic!("{value} is not a case") };
         let known = [
-            "case", "objects", "presets", "namespace", "pod", "again", "decision", "warnings",
-            "refused", "says", "expect", "offline-differs",
+            "case",
+            "objects",
+            "presets",
+            "namespace",
+            "pod",
+            "again",
+            "decision",
+            "warnings",
+            "refused",
+            "says",
+            "expect",
+            "offline-differs",
         ];
         for key in members.keys() {
             assert!(known.contains(&key.as_str()), "{key} means nothing in a case");
@@ -133,7 +143,9 @@ impl Case {
                 return Err(format!("refused as {}, not {code}: {refusal}", answer.decision));
             }
             let says = self.members.get("says").and_then(Value::as_array);
-            for part in says.expect("a refusal says something").iter().map(|part| part.as_str().unwrap()) {
+            for part in
+                says.expect("a refusal says something").iter().map(|part| part.as_str().unwrap())
+            {
                 if !refusal.contains(part) {
                     return Err(format!("the refusal does not say {part}: {refusal}"));
                 }
@@ -148,7 +160,10 @@ impl Case {
             return Err(format!("decided {}, not {decision}", answer.decision));
         }
         let expected = self.members.get("warnings").cloned().unwrap_or(json!([]));
-        if json!(answer.warnings.iter().map(|warning| warning.split(':').next()).collect::<Vec<_>>()) != expected {
+        if json!(
+            answer.warnings.iter().map(|warning| warning.split(':').next()).collect::<Vec<_>>()
+        ) != expected
+        {
             return Err(format!("warned {:?}, not {expected}", answer.warnings));
         }
         let after = answer.pod.unwrap_or_else(|| pod.clone());
@@ -156,7 +171,9 @@ impl Case {
         if offline != after && !self.members.contains_key("offline-differs") {
             return Err(format!("the command line says {offline}\n    the webhook {after}"));
         }
-        for (path, expected) in self.members.get("expect").and_then(Value::as_object).into_iter().flatten() {
+        for (path, expected) in
+            self.members.get("expect").and_then(Value::as_object).into_iter().flatten()
+        {
             let found = resolve(&after, path);
             if !fits(found, expected) {
                 let found = found.map_or_else(|| "nothing".to_owned(), ToString::to_string);
@@ -178,7 +195,8 @@ impl Case {
                 "object": pod, "dryRun": false,
             }
         });
-        let mut client = Client::connect(webhook.address, &webhook.ca, Protocol::Http1).await.unwrap();
+        let mut client =
+            Client::connect(webhook.address, &webhook.ca, Protocol::Http1).await.unwrap();
         let answered = client.post("/mutate", review.to_string()).await.unwrap();
         if answered.status != 200 {
             return Err(format!("HTTP {}: {:?}", answered.status, answered.body));
@@ -225,7 +243,11 @@ impl Case {
         if output.status.code() != Some(1) {
             return Err(format!("inject exits with {:?}: {said}", output.status.code()));
         }
-        if said.contains(refusal) { Ok(()) } else { Err(format!("inject says {said}, not {refusal}")) }
+        if said.contains(refusal) {
+            Ok(())
+        } else {
+            Err(format!("inject says {said}, not {refusal}"))
+        }
     }
 
     fn cli(&self, arguments: &[&str], input: &str) -> Output {

@@ -13,8 +13,8 @@ use super::{CatalogArgs, input};
 use crate::api::Service;
 use crate::catalog::Snapshot;
 use crate::catalog::files::DEFAULT_NAMESPACE;
-use crate::render::RenderError;
 use crate::decision::Warning;
+use crate::render::RenderError;
 
 /// Which services, and how to print what becomes of them.
 #[derive(Debug, clap::Args)]
