@@ -97,13 +97,15 @@ fn positional(digits: &str, before: i32) -> String {
 /// The significant digits, `count` of them or as few as will do, and the decimal exponent of the
 /// first. Digits past those a float can have are left out.
 fn decimal(value: f64, count: Option<usize>) -> (String, i32) {
-    let text = match count {
-        Some(count) => {
-            let after = count.saturating_sub(1).min(MOST_DIGITS);
-            format!("{value:.after$e}")
-        }
-        None => format!("{value:e}"),
-    };
+    let count = count.unwrap_or_else(|| {
+        // The shortest form tells how many digits it takes. Where two are as near, Rust takes the
+        // larger last digit there, but the even one below, as Go does.
+        let shortest = format!("{value:e}");
+        let mantissa = shortest.bytes().take_while(|b| *b != b'e');
+        mantissa.filter(u8::is_ascii_digit).count()
+    });
+    let after = count.saturating_sub(1).min(MOST_DIGITS);
+    let text = format!("{value:.after$e}");
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     (mantissa.replace('.', ""), exponent.parse().unwrap_or_default())
 }
