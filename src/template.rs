@@ -8,8 +8,9 @@
 //! Known differences from Go, all on purpose: a pointer prints and compares as what it points to;
 //! a list ends at its last item, while a Go slice may be cut up to its hidden capacity; `slice`
 //! takes a number out of a map as an index; `%p` is an error, as addresses differ from run to
-//! run; the outermost template has no name; at most 1000 variables are in sight at once; and a
-//! name may hold any letter of Unicode's `Alphabetic`, slightly more than Go's.
+//! run; the outermost template has no name; at most 1000 variables are in sight at once; what is
+//! printable follows Rust's newer tables of Unicode; and a name may hold any letter of Unicode's
+//! `Alphabetic`, slightly more than Go's.
 
 mod ast;
 mod builtins;
