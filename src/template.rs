@@ -6,9 +6,11 @@
 //! and nesting: a template is untrusted input.
 //!
 //! Known differences from Go, all on purpose: a pointer prints and compares as what it points to;
-//! a list ends at its last item, while a Go slice may be cut up to its hidden capacity; `%p` is
-//! an error, as addresses differ from run to run; the outermost template has no name; and a name
-//! may hold letters in the sense of Unicode's `Alphabetic`, which is slightly wider than Go's.
+//! a list ends at its last item, while a Go slice may be cut up to its hidden capacity; `slice`
+//! takes a number out of a map as an index; `%p` is an error, as addresses differ from run to
+//! run; the outermost template has no name; at most 1000 variables are in sight at once; what is
+//! printable follows Rust's newer tables of Unicode; and a name may hold any letter of Unicode's
+//! `Alphabetic`, slightly more than Go's.
 
 mod ast;
 mod builtins;
@@ -95,6 +97,8 @@ pub enum ErrorKind {
     Unbalanced,
     /// No function has this name.
     UnknownFunction,
+    /// No variable or template has this name.
+    Undefined,
     /// A map has no such key.
     MissingKey,
     /// A field of something that is nil.

@@ -1,7 +1,6 @@
 //! The parsed form of a template. Every `at` is a byte offset into the source.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
 
 use super::number::Number;
 
@@ -73,7 +72,7 @@ pub(super) enum Term {
     Nil,
     Bool(bool),
     Number(Number),
-    Str(Rc<[u8]>),
+    Str(Vec<u8>),
     /// `.A.B`.
     Field(Vec<String>),
     /// `$x.A.B`; the name has its `$`.

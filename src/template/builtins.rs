@@ -187,7 +187,7 @@ fn slice<'a>(item: &Value<'a>, indexes: &[Value<'a>]) -> Outcome<Value<'a>> {
     }
     Ok(match item.pointee() {
         Value::Str(s) => Value::Str(s.cut(start, end)),
-        Value::List(list) => Value::List(list.cut(start, end)),
+        Value::List(list) => Value::List(list.cut(start, end, limit)),
         _ => Value::Nil,
     })
 }

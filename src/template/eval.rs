@@ -1,9 +1,11 @@
 //! Runs a parsed template.
 
+use std::ops::Bound;
+
 use super::ast::{Command, Node, Operand, Pipe, Term, Tree};
 use super::builtins::{self, Refusal};
 use super::number::Number;
-use super::value::{Bytes, Value};
+use super::value::{Bytes, IntType, List, Map, Value};
 use super::{Data, ErrorKind, Excerpt, Fault, Functions, LITERAL_HINT, MAX_BYTES, nearest, quote};
 
 /// Steps a run may take: a node, an operand or a round of a loop is one.
@@ -176,7 +178,7 @@ impl<'a> Machine<'a> {
                 .map(|near| format!(" (did you mean {near:?}?)"))
                 .unwrap_or_default();
             let message = format!("no template {} is defined{meant}", Excerpt(&name));
-            return Err(Fault::new(at, ErrorKind::Parse, message));
+            return Err(Fault::new(at, ErrorKind::Undefined, message));
         };
         self.step(at, 1)?;
         let dot = match pipe {
@@ -419,8 +421,9 @@ struct Rounds<'v, 'a> {
 enum Source<'v, 'a> {
     Nothing,
     Count(i64),
-    List(&'v super::value::List<'a>),
-    Pairs(std::vec::IntoIter<(Value<'a>, Value<'a>)>),
+    List(&'v List<'a>),
+    /// With the key of the last round.
+    Map(&'v Map<'a>, Option<&'v str>),
 }
 
 impl<'v, 'a> Rounds<'v, 'a> {
@@ -433,17 +436,7 @@ impl<'v, 'a> Rounds<'v, 'a> {
             }
             Value::Int(count, _) => Source::Count(*count),
             Value::List(list) => Source::List(list),
-            Value::Map(map) => {
-                let pairs: Vec<_> = map
-                    .fields()
-                    .keys()
-                    .filter_map(|key| {
-                        let name = Value::text(key.clone().into_bytes());
-                        Some((name, map.at(key)?))
-                    })
-                    .collect();
-                Source::Pairs(pairs.into_iter())
-            }
+            Value::Map(map) => Source::Map(map, None),
             _ => {
                 let message = format!(
                     "range needs a list, a map or a whole number, not {}",
@@ -462,10 +455,16 @@ impl<'v, 'a> Rounds<'v, 'a> {
             Source::Nothing => None,
             Source::Count(count) => {
                 let round = i64::try_from(index).ok().filter(|i| i < count)?;
-                Some((Value::Nil, Value::Int(round, super::value::IntType::Int64)))
+                Some((Value::Nil, Value::Int(round, IntType::Int64)))
             }
             Source::List(list) => list.at(index).map(|item| (Value::count(index), item)),
-            Source::Pairs(pairs) => pairs.next(),
+            Source::Map(map, last) => {
+                let start = last.map_or(Bound::Unbounded, Bound::Excluded);
+                let mut rest = map.fields().range::<str, _>((start, Bound::Unbounded));
+                let (key, _) = rest.next()?;
+                *last = Some(key);
+                Some((Value::text(key.clone().into_bytes()), map.at(key)?))
+            }
         }
     }
 }
@@ -502,7 +501,7 @@ fn fields<'a>(
     Ok(value)
 }
 
-fn suggest(map: &super::value::Map<'_>, name: &str, path: &str) -> String {
+fn suggest(map: &Map<'_>, name: &str, path: &str) -> String {
     const LISTED: usize = 8;
     let keys = || map.fields().keys().map(String::as_str);
     if let Some(near) = nearest(name, keys()) {
@@ -518,7 +517,7 @@ fn suggest(map: &super::value::Map<'_>, name: &str, path: &str) -> String {
 fn unset(at: usize, name: &str) -> Fault {
     let message =
         format!("variable {name} has no value yet; declare it with {{{{ {name} := ... }}}}");
-    Fault::new(at, ErrorKind::Parse, message)
+    Fault::new(at, ErrorKind::Undefined, message)
 }
 
 /// How many values `data` is made of, as copying it takes so long.

@@ -97,13 +97,15 @@ fn positional(digits: &str, before: i32) -> String {
 /// The significant digits, `count` of them or as few as will do, and the decimal exponent of the
 /// first. Digits past those a float can have are left out.
 fn decimal(value: f64, count: Option<usize>) -> (String, i32) {
-    let text = match count {
-        Some(count) => {
-            let after = count.saturating_sub(1).min(MOST_DIGITS);
-            format!("{value:.after$e}")
-        }
-        None => format!("{value:e}"),
-    };
+    let count = count.unwrap_or_else(|| {
+        // The shortest form tells how many digits it takes. Where two are as near, Rust takes the
+        // larger last digit there, but the even one below, as Go does.
+        let shortest = format!("{value:e}");
+        let mantissa = shortest.bytes().take_while(|b| *b != b'e');
+        mantissa.filter(u8::is_ascii_digit).count()
+    });
+    let after = count.saturating_sub(1).min(MOST_DIGITS);
+    let text = format!("{value:.after$e}");
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     (mantissa.replace('.', ""), exponent.parse().unwrap_or_default())
 }
@@ -152,11 +154,52 @@ fn hexadecimal(value: f64, verb: u8, precision: Option<usize>) -> String {
     let fraction = match precision {
         None => fraction.trim_end_matches('0').to_owned(),
         Some(precision) => {
-            format!("{fraction:0<precision$}").get(..precision).unwrap_or_default().to_owned()
+            let kept = fraction.get(..precision).unwrap_or(&fraction);
+            format!("{kept}{}", "0".repeat(precision - kept.len()))
         }
     };
     let point = if fraction.is_empty() { "" } else { "." };
     let sign = if exponent < 0 { '-' } else { '+' };
     let text = format!("0x{lead}{point}{fraction}p{sign}{:02}", exponent.unsigned_abs());
     if verb == b'X' { text.to_uppercase() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::format;
+
+    /// The digits Go writes.
+    #[test]
+    fn known_forms() {
+        for (value, verb, precision, want) in [
+            (1e21, b'g', None, "1e+21"),
+            (1_000_000.0, b'g', None, "1e+06"),
+            (123_456.0, b'g', None, "123456"),
+            (0.0001, b'g', None, "0.0001"),
+            (0.00001, b'g', None, "1e-05"),
+            (-0.0, b'g', None, "-0"),
+            (991_437_647_730_709.2, b'g', None, "9.914376477307092e+14"),
+            (2.5, b'f', Some(0), "2"),
+            (1.75, b'x', Some(0), "0x1p+01"),
+            (5e-324, b'x', None, "0x1p-1074"),
+            (1.5, b'b', None, "6755399441055744p-52"),
+            (f64::NAN, b'f', Some(6), "NaN"),
+            (f64::INFINITY, b'e', None, "+Inf"),
+            (f64::NEG_INFINITY, b'g', None, "-Inf"),
+        ] {
+            assert_eq!(format(value, verb, precision), want, "{value} {verb}");
+        }
+    }
+
+    /// The largest precision a verb may ask for.
+    #[test]
+    fn many_digits() {
+        let digits = 1_000_000;
+        for value in [0.0, 0.1, 1.5, 5e-324, f64::MAX] {
+            for verb in *b"efxX" {
+                assert!(format(value, verb, Some(digits)).len() > digits);
+            }
+            assert!(format(value, b'g', Some(digits)).len() < 1100);
+        }
+    }
 }

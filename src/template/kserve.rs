@@ -178,3 +178,153 @@ fn field<'d>(data: &'d Data, name: &str) -> Option<&'d Data> {
 fn any_case<'d>(fields: &'d BTreeMap<String, Data>, name: &str) -> Option<&'d Data> {
     fields.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(name: &str, args: &[serde_json::Value]) -> Result<Data, String> {
+        let args: Vec<Data> = args.iter().map(Data::from).collect();
+        KserveFunctions.call(name, &args).unwrap()
+    }
+
+    fn text(name: &str, args: &[serde_json::Value]) -> String {
+        match call(name, args) {
+            Ok(Data::Str(text)) => text,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The names `kmeta.ChildName` gives.
+    #[test]
+    fn child_names_are_knatives() {
+        let a63 = "a".repeat(63);
+        for (parent, suffix, want) in [
+            ("svc", "-kserve-self-signed-certs", "svc-kserve-self-signed-certs"),
+            (
+                "a-rather-long-name-of-an-inference-service-in-some-team",
+                "-kserve-self-signed-certs",
+                "a-rath78501e51c2125b47b4c79006e2b2ee68-kserve-self-signed-certs",
+            ),
+            (
+                "svc",
+                "-a-suffix-that-is-longer-than-all-the-sixty-three-characters-allowed",
+                "svce73f17fcd05c23329addf144c99e6ec8-a-suffix-that-is-longer-tha",
+            ),
+            (
+                "a-parent-whose-name-has-thirty-2",
+                "-a-suffix-of-thirty-one-letters",
+                "a-parent-whose-name-has-thirty-2-a-suffix-of-thirty-one-letters",
+            ),
+            (&a63, "", &a63),
+            (
+                &"a".repeat(64),
+                "",
+                "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa014842d480b571495a4a0363793f7367",
+            ),
+            (
+                "abc",
+                "--------------------------------------------------------------d",
+                "abcd53aafbe456aeec57761e241708b1260",
+            ),
+            (
+                "",
+                &"a".repeat(64),
+                "014842d480b571495a4a0363793f7367aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+            ),
+            (
+                &format!("a-parent-name-cut-in-a-letter{}", "é".repeat(20)),
+                "b",
+                "a-parent-name-cut-in-a-letter\u{fffd}92c214acac78f07cb80913e58f20ba1cb",
+            ),
+            (
+                "q30jdc5vni-i0gk1xjd0sj3k735u4rs4",
+                "jhy8l.5vlf5r696xew-ctx9r5qsvél-",
+                "q30jdc5vni-i0gk1xjd0sj3k735u4rsf6223d31cc792985a2938f8f822249a9",
+            ),
+        ] {
+            assert_eq!(child_name(parent, suffix), want);
+        }
+    }
+
+    #[test]
+    fn child_name_takes_two_strings() {
+        assert_eq!(text("ChildName", &[json!("a"), json!("-b")]), "a-b");
+        assert!(call("ChildName", &[json!("a")]).is_err());
+        assert!(call("ChildName", &[json!("a"), json!(1)]).is_err());
+        assert!(KserveFunctions.call("childName", &[]).is_none());
+    }
+
+    #[test]
+    fn shutdown_timeouts() {
+        let spec = |seconds: i64| json!({"TerminationGracePeriodSeconds": seconds});
+        for (spec, pre_stop, want) in [
+            (json!(null), 15, 40),
+            (json!({}), 15, 40),
+            (json!({"TerminationGracePeriodSeconds": null}), 15, 40),
+            (spec(120), 15, 100),
+            (json!({"terminationGracePeriodSeconds": 120}), 15, 100),
+            (spec(20), 15, 0),
+            (spec(3), 0, 0),
+            (spec(0), 0, 0),
+            (spec(10), 60, 0),
+            (spec(30), -5, 30),
+            (spec(i64::MIN), i64::MAX, 0),
+        ] {
+            let got = call("shutdownTimeout", &[spec.clone(), json!(pre_stop)]);
+            assert_eq!(got, Ok(Data::Int(want)), "{spec} {pre_stop}");
+        }
+        assert_eq!(call("shutdownTimeout", &[json!(null), json!(15.0)]), Ok(Data::Int(40)));
+        assert!(call("shutdownTimeout", &[json!(null)]).is_err());
+        assert!(call("shutdownTimeout", &[json!(null), json!("15")]).is_err());
+        assert!(call("shutdownTimeout", &[json!(null), json!(1.5)]).is_err());
+    }
+
+    /// The pointers of a Go struct are followed.
+    #[test]
+    fn a_grace_period_behind_a_pointer() {
+        let grace = Data::Pointer(Box::new(Data::Int(45)));
+        let spec = Data::Map(BTreeMap::from([("TerminationGracePeriodSeconds".to_owned(), grace)]));
+        let spec = Data::Pointer(Box::new(spec));
+        let got = KserveFunctions.call("shutdownTimeout", &[spec, Data::Int(15)]);
+        assert_eq!(got, Some(Ok(Data::Int(25))));
+    }
+
+    #[test]
+    fn kv_transfer_configs() {
+        let config = |spec| text("kvTransferConfig", &[spec]);
+        assert_eq!(config(json!(null)), "");
+        assert_eq!(
+            config(json!({"CPU": "10Gi", "Secondary": []})),
+            concat!(
+                r#"--kv-transfer-config '{\"kv_connector\":\"OffloadingConnector\","#,
+                r#"\"kv_connector_extra_config\":{\"cpu_bytes_to_use\":10737418240,"#,
+                r#"\"spec_name\":\"TieringOffloadingSpec\"},\"kv_role\":\"kv_both\"}'"#
+            )
+        );
+        assert_eq!(
+            config(json!({
+                "cpu": 3,
+                "evictionPolicy": "lru",
+                "secondary": [{"fileSystem": {}}, {}, {"FileSystem": {"pvc": {}}}]
+            })),
+            concat!(
+                r#"--kv-transfer-config '{\"kv_connector\":\"OffloadingConnector\","#,
+                r#"\"kv_connector_extra_config\":{\"cpu_bytes_to_use\":3,"#,
+                r#"\"eviction_policy\":\"lru\",\"secondary_tiers\":["#,
+                r#"{\"root_dir\":\"/mnt/kv-cache-0\",\"type\":\"fs\"},"#,
+                r#"{\"root_dir\":\"/mnt/kv-cache-2\",\"type\":\"fs\"}],"#,
+                r#"\"spec_name\":\"TieringOffloadingSpec\"},\"kv_role\":\"kv_both\"}'"#
+            )
+        );
+    }
+
+    #[test]
+    fn a_wrong_quantity_names_its_field() {
+        let error = call("kvTransferConfig", &[json!({"CPU": "10gb"})]).unwrap_err();
+        assert_eq!(
+            error,
+            "CPU: \"10gb\" is not a quantity; write a number with an optional suffix, as in 10Gi"
+        );
+    }
+}

@@ -56,13 +56,13 @@ fn scale(suffix: &str) -> Option<(u128, i32)> {
 
 /// `whole.fraction * factor * 10^exponent`, rounded up, at most `i64::MAX`.
 fn magnitude(whole: &str, fraction: &str, factor: u128, exponent: i32) -> i64 {
-    // Moving the point over the digits leaves whole powers of ten only.
-    let digits: Vec<u8> = whole.bytes().chain(fraction.bytes()).collect();
-    let exponent = i64::from(exponent);
-    let point = i64::try_from(whole.len()).unwrap_or(i64::MAX) + exponent;
     if factor != 1 {
         return binary(whole, fraction, factor);
     }
+    // A power of ten only moves the point over the digits.
+    let digits: Vec<u8> = whole.bytes().chain(fraction.bytes()).collect();
+    let point = i64::try_from(whole.len()).unwrap_or(i64::MAX);
+    let point = point.saturating_add(exponent.into());
     let kept = usize::try_from(point).unwrap_or(0);
     let mut value = 0_i64;
     for at in 0..kept {
@@ -81,25 +81,23 @@ fn magnitude(whole: &str, fraction: &str, factor: u128, exponent: i32) -> i64 {
 
 /// `whole.fraction * factor`, where the factor is a power of 1024.
 fn binary(whole: &str, fraction: &str, factor: u128) -> i64 {
-    // Kubernetes keeps nine digits behind the point of the result, which these suffice for.
-    const EXACT: usize = 18;
-    let unit = 10_u128.pow(18);
-    let Ok(whole) = whole
-        .trim_start_matches('0')
-        .parse::<u64>()
-        .or_else(|e| if whole.trim_start_matches('0').is_empty() { Ok(0) } else { Err(e) })
-    else {
-        return i64::MAX;
-    };
-    let cut = fraction.get(..EXACT.min(fraction.len())).unwrap_or_default();
-    let numerator: u128 = format!("{cut:0<EXACT$}").parse().unwrap_or(0);
-    let beyond = fraction.bytes().skip(EXACT).any(|digit| digit != b'0');
-    // Below 10^18 * 2^60, which u128 holds.
-    let scaled = numerator * factor;
-    let up = u128::from(!scaled.is_multiple_of(unit) || beyond);
-    let value =
-        u128::from(whole).checked_mul(factor).and_then(|v| v.checked_add(scaled / unit + up));
-    value.and_then(|v| i64::try_from(v).ok()).unwrap_or(i64::MAX)
+    let mut value = 0_u128;
+    let mut inexact = false;
+    // From the last digit to the first; cutting off at each step gives the same as at the end.
+    for digit in fraction.bytes().rev() {
+        value += u128::from(digit - b'0') * factor;
+        inexact |= !value.is_multiple_of(10);
+        value /= 10;
+    }
+    value += u128::from(inexact);
+    let mut units = 0_u128;
+    for digit in whole.bytes() {
+        units = units * 10 + u128::from(digit - b'0');
+        if units > u128::from(u64::MAX) {
+            return i64::MAX;
+        }
+    }
+    i64::try_from(units * factor + value).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -152,6 +150,7 @@ mod tests {
             ("0.1", 1),
             ("1.0001Ki", 1025),
             ("1.00000000000000000000001Ki", 1025),
+            ("0.320478116828570374613Ei", 369_486_112_647_564_243),
         ] {
             assert_eq!(value(text), Ok(want), "{text}");
         }

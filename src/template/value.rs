@@ -46,6 +46,8 @@ pub(super) struct List<'a> {
     items: Items<'a>,
     start: usize,
     end: usize,
+    /// How far a slice of this one may reach: Go lets it grow back over what was cut off.
+    limit: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -205,16 +207,16 @@ impl<'a> List<'a> {
             Items::Borrowed(items) => items.len(),
             Items::Shared(items) => items.len(),
         };
-        Self { items, start: 0, end }
+        Self { items, start: 0, end, limit: end }
     }
 
     pub(super) fn len(&self) -> usize {
         self.end - self.start
     }
 
-    /// How far a slice of this one may reach: Go lets it grow back over what was cut off.
+    /// The largest end [`List::cut`] takes.
     pub(super) fn capacity(&self) -> usize {
-        self.all().len() - self.start
+        self.limit - self.start
     }
 
     pub(super) fn at(&self, index: usize) -> Option<Value<'a>> {
@@ -228,22 +230,20 @@ impl<'a> List<'a> {
         }
     }
 
-    /// The items from `start` to `end`, which lie within the capacity.
-    pub(super) fn cut(&self, start: usize, end: usize) -> Self {
-        let limit = self.all().len();
+    /// The items from `start` to `end`, and a capacity that reaches to `limit`. The three are in
+    /// order and within this list's capacity.
+    pub(super) fn cut(&self, start: usize, end: usize, limit: usize) -> Self {
+        let limit = (self.start + limit).min(self.limit);
         let end = (self.start + end).min(limit);
-        Self { items: self.items.clone(), start: (self.start + start).min(end), end }
+        Self { items: self.items.clone(), start: (self.start + start).min(end), end, limit }
     }
 
     pub(super) fn as_slice(&self) -> &[Data] {
-        self.all().get(self.start..self.end).unwrap_or_default()
-    }
-
-    fn all(&self) -> &[Data] {
-        match &self.items {
+        let all: &[Data] = match &self.items {
             Items::Borrowed(items) => items,
             Items::Shared(items) => items,
-        }
+        };
+        all.get(self.start..self.end).unwrap_or_default()
     }
 }
 
