@@ -20,24 +20,24 @@ use rustls::{ServerConfig, version};
 pub use authority::{Authority, Issued, service_names};
 pub use files::{CERTIFICATE, KEY, Watched};
 
-/// Why there is no certificate to serve with. No message holds anything of a key.
+/// Why there is no certificate to serve with. A message has its reason in it, and nothing of a key.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file of the pair that cannot be read.
-    #[error("failed to read {path}: {source}", path = path.display())]
+    #[error("failed to read {path}: {reason}", path = path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// PEM that cannot be read.
-    #[error("{what} is not readable PEM: {source}")]
+    #[error("{what} is not readable PEM: {reason}")]
     Pem {
         /// Which of the two.
         what: &'static str,
         /// Why.
-        source: pem::Error,
+        reason: pem::Error,
     },
     /// PEM without a certificate in it.
     #[error("the certificate file holds no certificate; write the leaf first, then its issuers")]
@@ -50,7 +50,13 @@ pub enum TlsError {
     Setup(rustls::Error),
     /// A certificate that could not be made, for a name that is none for instance.
     #[error("failed to make a certificate: {0}")]
-    Issue(#[from] rcgen::Error),
+    Issue(rcgen::Error),
+}
+
+impl From<rcgen::Error> for TlsError {
+    fn from(error: rcgen::Error) -> Self {
+        Self::Issue(error)
+    }
 }
 
 /// The pair that is served now. Cheap to clone: every clone shows the same pair, and a
@@ -102,12 +108,12 @@ fn provider() -> Arc<CryptoProvider> {
 fn pair(chain: &[u8], key: &[u8]) -> Result<CertifiedKey, TlsError> {
     let chain = CertificateDer::pem_slice_iter(chain)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|source| TlsError::Pem { what: "the certificate", source })?;
+        .map_err(|reason| TlsError::Pem { what: "the certificate", reason })?;
     if chain.is_empty() {
         return Err(TlsError::NoCertificate);
     }
     let key = PrivateKeyDer::from_pem_slice(key)
-        .map_err(|source| TlsError::Pem { what: "the key", source })?;
+        .map_err(|reason| TlsError::Pem { what: "the key", reason })?;
     CertifiedKey::from_der(chain, key, &provider()).map_err(TlsError::Pair)
 }
 

@@ -298,7 +298,10 @@ fn resolve<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
                     let is_it = |item: &&Value| {
                         item.get("name").is_some_and(|name| name == key)
                             || item.get("mountPath").is_some_and(|path| path == key)
-                            || item.get("containerPort").is_some_and(|port| port.to_string() == key)
+                            || item
+                                .get("containerPort")
+                                .and_then(Value::as_u64)
+                                .is_some_and(|port| key.parse() == Ok(port))
                     };
                     // A port is a number, too.
                     let by_identity = items.iter().find(is_it);

@@ -158,8 +158,7 @@ fn every_file_parses_under_its_own_name() {
         }
         let parsed: Vec<String> =
             set.configs().iter().map(|config| config.key.to_string()).collect();
-        let expected: Vec<String> = names.iter().map(|name| format!("{name}")).collect();
-        assert_eq!(parsed, expected);
+        assert_eq!(parsed, names);
     }
 }
 

@@ -91,7 +91,7 @@ impl Content {
     fn read(folder: &Path) -> Result<Self, TlsError> {
         let file = |name: &str| {
             let path = folder.join(name);
-            std::fs::read(&path).map_err(|source| TlsError::Read { path, source })
+            std::fs::read(&path).map_err(|reason| TlsError::Read { path, reason })
         };
         Ok(Self { chain: file(CERTIFICATE)?, key: file(KEY)? })
     }
