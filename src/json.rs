@@ -10,7 +10,7 @@ mod schema;
 mod walk;
 
 pub use access::{at, at_mut_or_insert, named, named_mut, text};
-pub use merge::{Layer, MergeError, Side, ignored_empties, merge};
+pub use merge::{Layer, MergeError, Side, fill, ignored_empties, merge};
 pub use patch::{Operation, PatchError, patch};
 pub use path::{FieldPath, ParsePathError, Segment};
 pub use schema::{Schema, pod, pod_spec, pod_template, service_spec};

@@ -4,6 +4,11 @@
 //! out as a patch. `docs/architecture.md` draws the rooms; a room knows those above it in this
 //! list and nothing below.
 
+/// A review is many small allocations that live as long as it does: glibc's allocator takes a third
+/// longer for one, and keeps more memory.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 // Floor 0: text and JSON.
 pub mod arguments;
 pub mod json;

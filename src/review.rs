@@ -134,7 +134,7 @@ fn decide_pod(snapshot: &Snapshot, envelope: &Envelope<'_>, pod: &Value) -> Verd
         Ok(decision) => decision,
         Err(refusal) => return Verdict::Refused(refusal),
     };
-    let patch = match decision.pod.map(|after| json::patch(pod, &after, json::pod())).transpose() {
+    let patch = match decision.pod.map(|after| json::patch(pod, after, json::pod())).transpose() {
         Ok(operations) => operations.unwrap_or_default(),
         Err(error) => {
             let refusal = no_patch(&error);

@@ -63,7 +63,7 @@ proptest! {
     #[test]
     fn the_patch_applied_to_the_input_is_the_output(pod in pods()) {
         let after = injected(&pod);
-        let operations = json::patch(&pod, &after, json::pod()).unwrap();
+        let operations = json::patch(&pod, after.clone(), json::pod()).unwrap();
         let patch: json_patch::Patch =
             serde_json::from_value(serde_json::to_value(&operations).unwrap()).unwrap();
         let mut patched = pod.clone();
@@ -110,7 +110,7 @@ proptest! {
         }
         // A refusal is an answer; a panic or a patch that cannot be written is none.
         if let Ok(Decision { pod: Some(after), .. }) = decided(&pod) {
-            let written = json::patch(&pod, &after, json::pod());
+            let written = json::patch(&pod, after.clone(), json::pod());
             prop_assert!(written.is_ok(), "{:?} for {} from {}", written, after, pod);
         }
     }

@@ -12,7 +12,7 @@ use crate::catalog::Settings;
 use crate::compose::Blueprint;
 use crate::compose::arguments::words;
 use crate::decision::{Refusal, Warning};
-use crate::json::{self, Layer};
+use crate::json;
 use crate::workload::{By, Position, Role, keys};
 
 /// Where a pod is completed, and by what.
@@ -55,8 +55,9 @@ pub fn complete(site: &Site<'_>, pod: &Value) -> Result<Completed, Refusal> {
     check_shape(author)?;
     let engine = engine(pod)?;
 
+    let mut completed = pod.clone();
+    let mut upper = completed.get_mut("spec").map(Value::take).unwrap_or_default();
     let mut lower = site.blueprint.spec.clone();
-    let mut upper = author.clone();
     launch::rename_engine(&mut lower, &engine.name);
     drop_mounts_that_are_taken(&mut lower, &upper);
     launch::settle(
@@ -76,7 +77,7 @@ pub fn complete(site: &Site<'_>, pod: &Value) -> Result<Completed, Refusal> {
     if site.by == By::Label && !again {
         defaults::unsay(&mut upper, &lower);
     }
-    let mut spec = json::merge(&lower, &upper, json::pod_spec(), Layer::Pod).map_err(|error| {
+    let mut spec = json::fill(lower, upper, json::pod_spec()).map_err(|error| {
         Refusal::at("not-mergeable", format!("spec.{}", error.path()), error.to_string())
     })?;
     restore_pull_policies(&mut spec, author, &placeholders);
@@ -92,9 +93,8 @@ pub fn complete(site: &Site<'_>, pod: &Value) -> Result<Completed, Refusal> {
     }
     drop_volumes_that_nothing_mounts(&mut spec, author);
 
-    let mut completed = pod.clone();
-    if let Some(members) = completed.as_object_mut() {
-        members.insert("spec".to_owned(), spec);
+    if let Some(place) = completed.get_mut("spec") {
+        *place = spec;
     }
     add_metadata(&mut completed, site.blueprint);
     fabric::complete(site, &mut completed, &engine.name, &mut warnings)?;

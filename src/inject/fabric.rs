@@ -1,8 +1,8 @@
 //! The secondary network over which prefill and decode exchange the KV cache.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::container::{add_env, named_mut, object};
+use super::container::{add_env, named, named_mut, object};
 use super::{Refusal, Site};
 use crate::catalog::{FabricSettings, hint};
 use crate::decision::Warning;
@@ -35,6 +35,9 @@ const ACCELERATORS: [&str; 4] =
     ["nvidia.com/gpu", "amd.com/gpu", "google.com/tpu", "habana.ai/gaudi"];
 const ACCELERATOR_PREFIXES: [&str; 2] = ["nvidia.com/mig-", "gpu.intel.com/"];
 
+/// More than any node has, and few enough to write a network for each.
+const MOST_ACCELERATORS: u64 = 256;
+
 /// Who named the profile. What was asked for is completed or refused; what was inferred only warns.
 struct Choice<'a> {
     name: &'a str,
@@ -54,9 +57,8 @@ pub(super) fn complete(
     warnings: &mut Vec<Warning>,
 ) -> Result<(), Refusal> {
     let choice = choose(site, pod);
-    let outcome = apply(site, &choice, pod.clone(), engine);
-    match outcome {
-        Ok(completed) => *pod = completed,
+    match plan(&site.settings.fabric, choice.name.trim(), pod, engine) {
+        Ok(parts) => parts.add_to(pod, engine),
         Err((code, message)) if choice.asked => {
             return Err(Refusal::at(code, choice.field, message));
         }
@@ -89,13 +91,24 @@ fn choose<'a>(site: &Site<'a>, pod: &'a Value) -> Choice<'a> {
     Choice { name, field: "settings: fabric.profile".to_owned(), asked: false }
 }
 
-fn apply(
-    site: &Site<'_>,
-    choice: &Choice<'_>,
-    mut pod: Value,
+/// What a profile adds to a pod.
+#[derive(Default)]
+struct Parts {
+    /// The networks annotation as it should be.
+    networks: Option<String>,
+    /// Other annotations, each only where absent.
+    annotations: Vec<(&'static str, String)>,
+    resource: Option<(String, u64)>,
+    env: &'static [(&'static str, &'static str)],
+}
+
+/// Works out what the profile adds, before anything is changed: a profile is added whole or not.
+fn plan(
+    settings: &FabricSettings,
+    name: &str,
+    pod: &Value,
     engine: &str,
-) -> Result<Value, (&'static str, String)> {
-    let name = choice.name.trim();
+) -> Result<Parts, (&'static str, String)> {
     let Some((_, profile)) = PROFILES.iter().find(|(known, _)| *known == name) else {
         let names = PROFILES.map(|(name, _)| name);
         return Err((
@@ -103,88 +116,98 @@ fn apply(
             format!("\"{name}\" is not a fabric profile; {}", hint(name, "profiles", &names)),
         ));
     };
-    let settings = &site.settings.fabric;
-    let accelerators = || {
-        count_accelerators(&pod, engine).ok_or_else(|| {
-            (
-                "no-accelerator",
-                format!(
-                    "profile {name} counts by accelerator, and container {engine} has no limit for \
-                     one; write resources.limits, e.g. nvidia.com/gpu: \"8\""
-                ),
-            )
-        })
+    let accelerators = || match count_accelerators(pod, engine) {
+        count @ 1..=MOST_ACCELERATORS => Ok(count),
+        0 => Err((
+            "no-accelerator",
+            format!(
+                "profile {name} counts by accelerator, and container {engine} has no limit for one; \
+                 write resources.limits, e.g. nvidia.com/gpu: \"8\""
+            ),
+        )),
+        count => Err((
+            "too-many-accelerators",
+            format!(
+                "profile {name} counts by accelerator, and container {engine} has a limit of {count}; \
+                 no node has more than {MOST_ACCELERATORS}"
+            ),
+        )),
     };
-    let parts = match profile {
-        Profile::None => return Ok(pod),
+    Ok(match profile {
+        Profile::None => Parts::default(),
         Profile::RoceMultus => Parts {
-            networks: 1,
-            resource: Some((&settings.roce_resource, 1)),
+            networks: Some(networks_with(pod, &settings.network, 1)?),
+            resource: Some((settings.roce_resource.clone(), 1)),
             env: &[("KSERVE_INFER_ROCE", "true"), ("UCX_TLS", "rc,sm,self,cuda_copy,cuda_ipc")],
+            ..Parts::default()
         },
         Profile::Sriov => {
             let count = accelerators()?;
             Parts {
-                networks: count,
-                resource: Some((&settings.vf_resource, count)),
+                networks: Some(networks_with(pod, &settings.network, count)?),
+                resource: Some((settings.vf_resource.clone(), count)),
                 env: &[("UCX_IB_GID_INDEX", "3")],
+                ..Parts::default()
             }
         }
         Profile::Infiniband => {
-            Parts { networks: 0, resource: Some((&settings.infiniband_resource, 1)), env: &[] }
+            Parts { resource: Some((settings.infiniband_resource.clone(), 1)), ..Parts::default() }
         }
         Profile::Efa => {
             let count = accelerators()?.saturating_mul(u64::from(settings.efa_per_accelerator));
             Parts {
-                networks: 0,
-                resource: Some((&settings.efa_resource, count)),
+                resource: Some((settings.efa_resource.clone(), count)),
                 env: &[("FI_PROVIDER", "efa")],
+                ..Parts::default()
             }
         }
         Profile::GkeRdma => Parts {
-            networks: 0,
-            resource: None,
+            annotations: vec![
+                ("networking.gke.io/default-interface", "eth0".to_owned()),
+                ("networking.gke.io/interfaces", gke_interfaces(settings)),
+            ],
             env: &[("NCCL_TUNER_PLUGIN", "none"), ("GLOO_SOCKET_IFNAME", "eth0")],
+            ..Parts::default()
         },
-    };
-    if parts.networks > 0 {
-        add_networks(&mut pod, &settings.network, parts.networks)?;
-    }
-    if *profile == Profile::GkeRdma {
-        annotate(&mut pod, "networking.gke.io/default-interface", "eth0".to_owned());
-        annotate(&mut pod, "networking.gke.io/interfaces", gke_interfaces(settings));
-    }
-    let container = pod.get_mut("spec").and_then(|spec| named_mut(spec, "containers", engine));
-    if let Some(container) = container {
-        if let Some((resource, count)) = parts.resource {
-            add_resource(container, resource, count);
+    })
+}
+
+impl Parts {
+    fn add_to(self, pod: &mut Value, engine: &str) {
+        let Self { networks, annotations, resource, env } = self;
+        if (networks.is_some() || !annotations.is_empty())
+            && let Some(own) = pod
+                .as_object_mut()
+                .map(|pod| pod.entry("metadata").or_insert_with(|| json!({})))
+                .and_then(|metadata| object(metadata, "annotations"))
+        {
+            for (key, value) in annotations {
+                own.entry(key).or_insert(Value::String(value));
+            }
+            if let Some(networks) = networks {
+                own.insert(keys::NETWORKS.to_owned(), Value::String(networks));
+            }
         }
-        for (name, value) in parts.env {
+        let container = pod.get_mut("spec").and_then(|spec| named_mut(spec, "containers", engine));
+        let Some(container) = container else { return };
+        if let Some((resource, count)) = resource {
+            add_resource(container, &resource, count);
+        }
+        for (name, value) in env {
             add_env(container, json!({"name": name, "value": value}));
         }
     }
-    Ok(pod)
 }
 
-struct Parts<'a> {
-    /// How often the pod is attached to the network.
-    networks: u64,
-    resource: Option<(&'a String, u64)>,
-    env: &'static [(&'static str, &'static str)],
-}
-
-fn add_networks(pod: &mut Value, network: &str, count: u64) -> Result<(), (&'static str, String)> {
+/// The networks annotation with `network` in it `count` times.
+fn networks_with(pod: &Value, network: &str, count: u64) -> Result<String, (&'static str, String)> {
     let written = pod
         .get("metadata")
         .and_then(|metadata| metadata.get("annotations")?.get(keys::NETWORKS)?.as_str())
         .unwrap_or_default();
-    let merged = networks::add(written, network, count).map_err(|reason| {
+    networks::add(written, network, count).map_err(|reason| {
         ("bad-networks", format!("metadata.annotations[{}]: {reason}", keys::NETWORKS))
-    })?;
-    if let Some(annotations) = annotations(pod) {
-        annotations.insert(keys::NETWORKS.to_owned(), Value::String(merged));
-    }
-    Ok(())
+    })
 }
 
 /// A resource that the author named in limits or requests is his.
@@ -202,12 +225,15 @@ fn add_resource(container: &mut Value, resource: &str, count: u64) {
     }
 }
 
-/// Accelerators of the engine's container; `None` for none.
-fn count_accelerators(pod: &Value, engine: &str) -> Option<u64> {
-    let container = super::container::named(pod.get("spec")?, "containers", engine)?;
-    let limits = container.get("resources")?.get("limits")?.as_object()?;
-    let count = limits
-        .iter()
+/// Accelerators of the engine's container.
+fn count_accelerators(pod: &Value, engine: &str) -> u64 {
+    let limits = pod
+        .get("spec")
+        .and_then(|spec| named(spec, "containers", engine)?.get("resources")?.get("limits"));
+    limits
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
         .filter(|(name, _)| {
             ACCELERATORS.contains(&name.as_str())
                 || ACCELERATOR_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
@@ -215,8 +241,7 @@ fn count_accelerators(pod: &Value, engine: &str) -> Option<u64> {
         .filter_map(|(_, quantity)| {
             quantity.as_u64().or_else(|| quantity.as_str()?.trim().parse::<u64>().ok())
         })
-        .sum();
-    (count > 0).then_some(count)
+        .fold(0, u64::saturating_add)
 }
 
 fn gke_interfaces(settings: &FabricSettings) -> String {
@@ -228,15 +253,4 @@ fn gke_interfaces(settings: &FabricSettings) -> String {
         .map(|(rail, network)| json!({"interfaceName": format!("eth{}", rail + 2), "network": network}));
     let first = json!({"interfaceName": "eth0", "network": "default"});
     Value::Array(std::iter::once(first).chain(rails).collect()).to_string()
-}
-
-fn annotate(pod: &mut Value, key: &str, value: String) {
-    if let Some(annotations) = annotations(pod) {
-        annotations.entry(key).or_insert(Value::String(value));
-    }
-}
-
-fn annotations(pod: &mut Value) -> Option<&mut Map<String, Value>> {
-    let metadata = pod.as_object_mut()?.entry("metadata").or_insert_with(|| json!({}));
-    object(metadata, "annotations")
 }

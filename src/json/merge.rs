@@ -104,23 +104,36 @@ pub fn merge(
     schema: &'static Schema,
     layer: Layer,
 ) -> Result<Value, MergeError> {
+    let merge = match layer {
+        Layer::Plain => kubernetes::merge,
+        Layer::Config => config::merge,
+        Layer::Pod => return fill(lower.clone(), upper.clone(), schema),
+    };
     for (side, value) in [(Side::Lower, lower), (Side::Upper, upper)] {
-        // First, for everything after it recurses.
-        if let Some(path) = find_too_deep(value) {
-            return Err(MergeError::TooDeep { path, side });
-        }
-        if layer == Layer::Pod && side == Side::Upper {
-            continue;
-        }
-        if let Some(path) = find_directive(value) {
-            return Err(MergeError::Directive { path, side });
-        }
+        check_depth(value, side)?;
+        check_directives(value, side)?;
     }
-    match layer {
-        Layer::Plain => kubernetes::merge(lower, upper, schema),
-        Layer::Config => config::merge(lower, upper, schema),
-        Layer::Pod => pod::merge(lower, upper, schema),
-    }
+    merge(lower, upper, schema)
+}
+
+/// [`merge`] in [`Layer::Pod`] for documents that are not needed any more.
+///
+/// # Errors
+/// As [`merge`].
+pub fn fill(lower: Value, upper: Value, schema: &'static Schema) -> Result<Value, MergeError> {
+    check_depth(&lower, Side::Lower)?;
+    check_depth(&upper, Side::Upper)?;
+    check_directives(&lower, Side::Lower)?;
+    pod::merge(lower, upper, schema)
+}
+
+/// First, for everything after it recurses.
+fn check_depth(value: &Value, side: Side) -> Result<(), MergeError> {
+    find_too_deep(value).map_or(Ok(()), |path| Err(MergeError::TooDeep { path, side }))
+}
+
+fn check_directives(value: &Value, side: Side) -> Result<(), MergeError> {
+    find_directive(value).map_or(Ok(()), |path| Err(MergeError::Directive { path, side }))
 }
 
 impl MergeError {

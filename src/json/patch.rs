@@ -69,11 +69,11 @@ pub enum PatchError {
 /// [`PatchError`] where `after` removes a member or an item, or moves an item of a merged list.
 pub fn patch(
     before: &Value,
-    after: &Value,
+    after: Value,
     schema: &'static Schema,
 ) -> Result<Vec<Operation>, PatchError> {
     // First, for everything after it recurses.
-    if let Some(path) = find_too_deep(before).or_else(|| find_too_deep(after)) {
+    if let Some(path) = find_too_deep(before).or_else(|| find_too_deep(&after)) {
         return Err(PatchError::TooDeep { path });
     }
     let mut operations = Vec::new();
@@ -83,12 +83,12 @@ pub fn patch(
 
 fn value(
     before: &Value,
-    after: &Value,
+    after: Value,
     schema: &'static Schema,
     trail: &Trail<'_>,
     operations: &mut Vec<Operation>,
 ) -> Result<(), PatchError> {
-    match (before, after) {
+    let after = match (before, after) {
         (Value::Object(before), Value::Object(after)) => {
             return object(before, after, schema, trail, operations);
         }
@@ -97,30 +97,31 @@ fn value(
                 return items(old, new, keyed.key, keyed.item, trail, operations);
             }
             Kind::Set | Kind::Additive => {
-                if let Some(removed) = first_missing(old, new) {
+                if let Some(removed) = first_missing(old, &new) {
                     let path = trail.then(Step::Index(removed)).path();
                     return Err(PatchError::Removed { path });
                 }
-                if let Some(added) = new.strip_prefix(old.as_slice()) {
-                    append(added, trail, operations);
+                if new.starts_with(old) {
+                    append(new.into_iter().skip(old.len()), trail, operations);
                     return Ok(());
                 }
+                Value::Array(new)
             }
-            _ => {}
+            _ => Value::Array(new),
         },
-        _ => {}
-    }
-    if before != after {
+        (_, after) => after,
+    };
+    if *before != after {
         let path = trail.path().pointer();
         operations.push(Operation::Test { path: path.clone(), value: before.clone() });
-        operations.push(Operation::Replace { path, value: after.clone() });
+        operations.push(Operation::Replace { path, value: after });
     }
     Ok(())
 }
 
 fn object(
     before: &Map<String, Value>,
-    after: &Map<String, Value>,
+    after: Map<String, Value>,
     schema: &'static Schema,
     trail: &Trail<'_>,
     operations: &mut Vec<Operation>,
@@ -130,12 +131,12 @@ fn object(
         return Err(PatchError::Removed { path });
     }
     for (name, new) in after {
-        let trail = trail.then(schema.step(name));
-        if let Some(old) = before.get(name) {
-            value(old, new, schema.member(name), &trail, operations)?;
+        let trail = trail.then(schema.step(&name));
+        if let Some(old) = before.get(&name) {
+            value(old, new, schema.member(&name), &trail, operations)?;
         } else {
             let path = trail.path().pointer();
-            operations.push(Operation::Add { path, value: new.clone() });
+            operations.push(Operation::Add { path, value: new });
         }
     }
     Ok(())
@@ -143,15 +144,16 @@ fn object(
 
 fn items(
     before: &[Value],
-    after: &[Value],
+    after: Vec<Value>,
     key: &str,
     item: &'static Schema,
     trail: &Trail<'_>,
     operations: &mut Vec<Operation>,
 ) -> Result<(), PatchError> {
+    let mut after = after.into_iter();
     for (index, old) in before.iter().enumerate() {
         let trail = trail.then(Step::Index(index));
-        match after.get(index) {
+        match after.next() {
             None => return Err(PatchError::Removed { path: trail.path() }),
             Some(new) if old.get(key) != new.get(key) => {
                 return Err(PatchError::Reordered { path: trail.path() });
@@ -159,17 +161,15 @@ fn items(
             Some(new) => value(old, new, item, &trail, operations)?,
         }
     }
-    append(after.get(before.len()..).unwrap_or_default(), trail, operations);
+    append(after, trail, operations);
     Ok(())
 }
 
 /// Adds items at a list's end, which `-` means however long the list is by then.
-fn append(added: &[Value], list: &Trail<'_>, operations: &mut Vec<Operation>) {
+fn append(added: impl Iterator<Item = Value>, list: &Trail<'_>, operations: &mut Vec<Operation>) {
     for item in added {
-        operations.push(Operation::Add {
-            path: format!("{}/-", list.path().pointer()),
-            value: item.clone(),
-        });
+        let path = format!("{}/-", list.path().pointer());
+        operations.push(Operation::Add { path, value: item });
     }
 }
 
@@ -211,7 +211,7 @@ mod tests {
             "tolerations": [{"key": "a"}, {"key": "b"}],
             "nodeSelector": {"x.io/a~b": "1"},
         });
-        let operations = patch(&before, &after, pod_spec()).unwrap();
+        let operations = patch(&before, after.clone(), pod_spec()).unwrap();
         assert_eq!(
             json!(operations),
             json!([
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn refuses_to_take_away_or_move() {
         let problem = |before: Value, after: Value| {
-            patch(&before, &after, pod_spec()).unwrap_err().to_string()
+            patch(&before, after.clone(), pod_spec()).unwrap_err().to_string()
         };
         assert_eq!(
             problem(json!({"nodeSelector": {"a/b": "1"}}), json!({"nodeSelector": {}})),
@@ -261,17 +261,17 @@ mod tests {
     fn replaces_across_types_and_at_the_root() {
         let before = json!({"a": null, "b": {"c": 1}});
         let after = json!({"a": {"x": []}, "b": [1]});
-        let operations = patch(&before, &after, pod_spec()).unwrap();
+        let operations = patch(&before, after.clone(), pod_spec()).unwrap();
         assert_eq!(operations.len(), 4);
         assert_eq!(applied(&before, &operations).unwrap(), after);
-        assert_eq!(patch(&json!(1), &json!(2), pod_spec()).unwrap().len(), 2);
+        assert_eq!(patch(&json!(1), json!(2), pod_spec()).unwrap().len(), 2);
     }
 
     proptest! {
         #[test]
         fn leads_from_the_authors_pod_to_the_merged(lower in arbitrary_pod(), upper in arbitrary_pod()) {
             let after = merge(&lower, &upper, pod(), Layer::Pod).unwrap();
-            let operations = patch(&upper, &after, pod()).unwrap();
+            let operations = patch(&upper, after.clone(), pod()).unwrap();
             prop_assert_eq!(applied(&upper, &operations).unwrap(), after.clone());
             for operation in &operations {
                 match operation {
@@ -281,14 +281,14 @@ mod tests {
                     }
                 }
             }
-            prop_assert_eq!(patch(&after, &after, pod()), Ok(vec![]));
+            prop_assert_eq!(patch(&after, after.clone(), pod()), Ok(vec![]));
         }
 
         #[test]
         fn guards_what_it_replaces(lower in arbitrary_pod(), upper in arbitrary_pod()) {
             let mut after = merge(&lower, &upper, pod(), Layer::Pod).unwrap();
             alter(&mut after);
-            let operations = patch(&upper, &after, pod()).unwrap();
+            let operations = patch(&upper, after.clone(), pod()).unwrap();
             prop_assert_eq!(applied(&upper, &operations).unwrap(), after);
             let mut previous = None;
             for operation in &operations {

@@ -246,7 +246,7 @@ fn an_injection_has_its_patch_warnings_and_annotations() {
     after["spec"]["dnsPolicy"] = json!("None");
     let verdict = Verdict::Allowed {
         code: "injected",
-        patch: json::patch(&pod(), &after, json::pod()).unwrap(),
+        patch: json::patch(&pod(), after.clone(), json::pod()).unwrap(),
         warnings: vec![Warning { code: "w", message: "m".to_owned() }],
         blueprint: Some("sha256:1".to_owned()),
         configs: vec!["a".to_owned(), "b".to_owned()],

@@ -1,109 +1,116 @@
 //! The pod that its author wrote, over a blueprint.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::mem::take;
 
 use serde_json::{Map, Value};
 
-use super::{MergeError, Side, list, without_nulls};
+use super::{MergeError, Side, list};
 use crate::json::path::{Step, Trail};
 use crate::json::schema::{Keyed, Kind, PodRule, Schema};
 
-/// Fills `upper` from `lower`; see [`super::Layer::Pod`].
+/// Fills `upper` from `lower`; see [`super::Layer::Pod`]. Both are taken apart: this is what every
+/// pod that is created pays for.
 pub(super) fn merge(
-    lower: &Value,
-    upper: &Value,
+    mut lower: Value,
+    upper: Value,
     schema: &'static Schema,
 ) -> Result<Value, MergeError> {
-    let lower = without_nulls(lower);
+    drop_nulls(&mut lower);
     if upper.is_null() {
         return Ok(lower);
     }
-    value(&lower, upper, schema, &Trail::ROOT)
+    value(lower, upper, schema, &Trail::ROOT)
+}
+
+/// Kubernetes reads a null member as absent.
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, member| !member.is_null());
+            members.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
 }
 
 fn value(
-    lower: &Value,
-    upper: &Value,
+    lower: Value,
+    upper: Value,
     schema: &'static Schema,
     trail: &Trail<'_>,
 ) -> Result<Value, MergeError> {
     match (lower, upper) {
-        (Value::Object(lower), Value::Object(upper)) => match schema.kind() {
-            Kind::Object(object_kind) if object_kind.resources => {
-                object(&without_named(lower, upper), upper, schema, trail)
+        (Value::Object(mut lower), Value::Object(upper)) => {
+            if let Kind::Object(kind) = schema.kind()
+                && kind.resources
+            {
+                drop_named(&mut lower, &upper);
             }
-            _ => object(lower, upper, schema, trail),
-        },
+            object(lower, upper, schema, trail)
+        }
         (Value::Array(lower), Value::Array(upper)) => match schema.kind() {
             Kind::Keyed(keyed) => items(lower, upper, keyed, trail),
             Kind::Set | Kind::Additive => Ok(union(lower, upper)),
-            _ => Ok(Value::Array(upper.clone())),
+            _ => Ok(Value::Array(upper)),
         },
-        _ => Ok(upper.clone()),
+        (_, upper) => Ok(upper),
     }
 }
 
 fn object(
-    lower: &Map<String, Value>,
-    upper: &Map<String, Value>,
+    lower: Map<String, Value>,
+    mut upper: Map<String, Value>,
     schema: &'static Schema,
     trail: &Trail<'_>,
 ) -> Result<Value, MergeError> {
     let chosen = upper.iter().any(|(name, member)| schema.is_one_of(name) && !member.is_null());
-    let mut merged = Map::new();
-    for (name, above) in upper {
-        let member = match lower.get(name) {
-            None => above.clone(),
-            Some(below) => {
-                value(below, above, schema.member(name), &trail.then(schema.step(name)))?
-            }
-        };
-        merged.insert(name.clone(), member);
-    }
     for (name, below) in lower {
-        let displaced = chosen && schema.is_one_of(name);
-        if !displaced && !upper.contains_key(name) {
-            merged.insert(name.clone(), below.clone());
+        if let Some(above) = upper.get_mut(&name) {
+            let trail = trail.then(schema.step(&name));
+            *above = value(below, take(above), schema.member(&name), &trail)?;
+        } else if !(chosen && schema.is_one_of(&name)) {
+            upper.insert(name, below);
         }
     }
-    Ok(Value::Object(merged))
+    Ok(Value::Object(upper))
 }
 
 /// The author's items, each filled, then the blueprint's others. Of several items with one key the
 /// author's first is filled, from the blueprint's first. An item of the author's without a key
 /// stays as it is.
 fn items(
-    lower: &[Value],
-    upper: &[Value],
+    lower: Vec<Value>,
+    mut upper: Vec<Value>,
     keyed: &'static Keyed,
     trail: &Trail<'_>,
 ) -> Result<Value, MergeError> {
-    list::keys(lower, Some(keyed), trail, Side::Lower)?;
-    let mut fillings: HashMap<Identity<'_>, &Value> = HashMap::new();
-    for item in lower {
-        if let Some(identity) = Identity::of(item, keyed) {
-            fillings.entry(identity).or_insert(item);
+    list::keys(&lower, Some(keyed), trail, Side::Lower)?;
+    let own = upper.len();
+    // Where the author has the blueprint's item; a blueprint's list is short.
+    let places: Vec<Option<usize>> = lower
+        .iter()
+        .map(|item| {
+            let identity = Identity::of(item, keyed)?;
+            upper.iter().position(|other| Identity::of(other, keyed) == Some(identity))
+        })
+        .collect();
+    let mut filled: HashSet<usize> = HashSet::new();
+    for (below, place) in lower.into_iter().zip(places) {
+        let Some(index) = place else {
+            upper.push(below);
+            continue;
+        };
+        if let Some(above) = upper.get_mut(index).filter(|_| index < own)
+            && filled.insert(index)
+            && fills(&below, above, keyed.pod)
+        {
+            let trail = trail.then(Step::Index(index));
+            *above = value(below, take(above), keyed.item, &trail)?;
         }
     }
-
-    let mut merged = Vec::with_capacity(upper.len() + lower.len());
-    let mut present: HashSet<Identity<'_>> = HashSet::new();
-    for (index, item) in upper.iter().enumerate() {
-        let filling = Identity::of(item, keyed)
-            .filter(|identity| present.insert(*identity))
-            .and_then(|identity| fillings.get(&identity))
-            .filter(|filling| fills(filling, item, keyed.pod));
-        merged.push(match filling {
-            None => item.clone(),
-            Some(filling) => value(filling, item, keyed.item, &trail.then(Step::Index(index)))?,
-        });
-    }
-    for item in lower {
-        if !Identity::of(item, keyed).is_some_and(|identity| present.contains(&identity)) {
-            merged.push(item.clone());
-        }
-    }
-    Ok(Value::Array(merged))
+    Ok(Value::Array(upper))
 }
 
 /// What makes an item of the blueprint the same as one of the author's.
@@ -141,32 +148,28 @@ fn fills(filling: &Value, item: &Value, rule: PodRule) -> bool {
 }
 
 /// The upper's items and, behind them, the lower's that it lacks.
-fn union(lower: &[Value], upper: &[Value]) -> Value {
+fn union(lower: Vec<Value>, mut upper: Vec<Value>) -> Value {
     let present: HashSet<&Value> = upper.iter().collect();
-    let added = lower.iter().filter(|item| !present.contains(item));
-    Value::Array(upper.iter().chain(added).cloned().collect())
+    let added: Vec<Value> = lower.into_iter().filter(|item| !present.contains(item)).collect();
+    upper.extend(added);
+    Value::Array(upper)
 }
 
-/// The blueprint's resources without those that the author names in `limits` or `requests`: with
+/// Takes from the blueprint's resources those that the author names in `limits` or `requests`: with
 /// a limit of his and a request of the blueprint's, the request might exceed the limit.
-fn without_named(lower: &Map<String, Value>, upper: &Map<String, Value>) -> Map<String, Value> {
+fn drop_named(lower: &mut Map<String, Value>, upper: &Map<String, Value>) {
     const AMOUNTS: [&str; 2] = ["limits", "requests"];
-    let named: HashSet<&String> = AMOUNTS
-        .iter()
-        .filter_map(|amounts| upper.get(*amounts)?.as_object())
-        .flat_map(Map::keys)
-        .collect();
-    let mut rest = lower.clone();
-    if named.is_empty() {
-        return rest;
-    }
+    let is_named = |name: &String| {
+        AMOUNTS
+            .iter()
+            .any(|amounts| upper.get(*amounts).is_some_and(|list| list.get(name).is_some()))
+    };
     for amounts in AMOUNTS {
-        if let Some(Value::Object(left)) = rest.get_mut(amounts) {
-            left.retain(|name, _| !named.contains(name));
-            if left.is_empty() {
-                rest.shift_remove(amounts);
-            }
+        let Some(Value::Object(left)) = lower.get_mut(amounts) else { continue };
+        let before = left.len();
+        left.retain(|name, _| !is_named(name));
+        if left.is_empty() && before > 0 {
+            lower.shift_remove(amounts);
         }
     }
-    rest
 }
