@@ -104,15 +104,15 @@ pub fn merge(
     schema: &'static Schema,
     layer: Layer,
 ) -> Result<Value, MergeError> {
+    check_depth(lower, Side::Lower)?;
+    check_depth(upper, Side::Upper)?;
     let merge = match layer {
         Layer::Plain => kubernetes::merge,
         Layer::Config => config::merge,
         Layer::Pod => return fill(lower.clone(), upper.clone(), schema),
     };
-    for (side, value) in [(Side::Lower, lower), (Side::Upper, upper)] {
-        check_depth(value, side)?;
-        check_directives(value, side)?;
-    }
+    check_directives(lower, Side::Lower)?;
+    check_directives(upper, Side::Upper)?;
     merge(lower, upper, schema)
 }
 
