@@ -1,5 +1,7 @@
 //! The steps from a blueprint and a pod to the complete pod.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 
 use super::container::{
@@ -243,7 +245,8 @@ fn restore_pull_policies(
 }
 
 fn drop_volumes_that_nothing_mounts(spec: &mut Value, author: &Value) {
-    let mounted: Vec<String> = ["containers", "initContainers", "ephemeralContainers"]
+    let own: HashSet<&str> = list(Some(author), "volumes").iter().filter_map(name).collect();
+    let mounted: HashSet<String> = ["containers", "initContainers", "ephemeralContainers"]
         .iter()
         .flat_map(|member| list(Some(spec), member))
         .flat_map(|container| {
@@ -254,8 +257,7 @@ fn drop_volumes_that_nothing_mounts(spec: &mut Value, author: &Value) {
         .collect();
     let Some(Value::Array(volumes)) = spec.get_mut("volumes") else { return };
     volumes.retain(|volume| {
-        let Some(name) = name(volume) else { return true };
-        mounted.iter().any(|mounted| mounted == name) || named(author, "volumes", name).is_some()
+        name(volume).is_none_or(|name| own.contains(name) || mounted.contains(name))
     });
     if volumes.is_empty()
         && author.get("volumes").is_none()

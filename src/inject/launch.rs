@@ -46,12 +46,11 @@ pub(super) fn settle(
     upper: &mut Value,
     warnings: &mut Vec<Warning>,
 ) {
-    let nothing = json!({});
-    let own = named(upper, "containers", engine).unwrap_or(&nothing).clone();
+    let own = named(upper, "containers", engine).unwrap_or(&Value::Null);
     let Some(below) = named_mut(lower, "containers", engine) else { return };
-    let additional = additional(&own, below);
+    let additional = additional(own, below);
     let launch = vllm::launch(&words(below, "command"), &words(below, "args"));
-    let own_command = words(&own, "command");
+    let own_command = words(own, "command");
     let replaced = !own_command.is_empty() && own_command != words(below, "command");
 
     if !replaced && matches!(launch, Launch::Exec { .. }) {
@@ -64,21 +63,18 @@ pub(super) fn settle(
             }
         }
     }
-    let args = match arguments::add(below, &own) {
+    let args = match arguments::add(below, own) {
         Sum::Arguments(sum) => Some(sum),
         Sum::OtherCommand | Sum::Unchanged if replaced => {
             if let Some(members) = below.as_object_mut() {
                 members.shift_remove("args");
             }
-            own_exec_arguments(&own, &additional)
+            own_exec_arguments(own, &additional)
         }
         Sum::OtherCommand | Sum::Unchanged => None,
     };
-    if let (Some(args), Some(container)) = (args, named_mut(upper, "containers", engine)) {
-        set(container, "args", args);
-    }
     if let Additional::Unknown(reason) = &additional {
-        let exec = if replaced { vllm::launch(&own_command, &words(&own, "args")) } else { launch };
+        let exec = if replaced { vllm::launch(&own_command, &words(own, "args")) } else { launch };
         if matches!(exec, Launch::Exec { .. }) {
             warnings.push(Warning::new(
                 "additional-args-ignored",
@@ -88,6 +84,9 @@ pub(super) fn settle(
                 ),
             ));
         }
+    }
+    if let (Some(args), Some(container)) = (args, named_mut(upper, "containers", engine)) {
+        set(container, "args", args);
     }
     follow_port(blueprint, engine, lower, upper, warnings);
 }
@@ -104,17 +103,23 @@ impl Additional {
 impl Start {
     /// Reads a complete container.
     pub(super) fn of(container: &Value) -> Self {
-        let (command, args) = (words(container, "command"), words(container, "args"));
-        let launch = vllm::launch(&command, &args);
-        let all = [command, args].concat();
-        let program = if let Launch::Exec { program } = launch { program } else { 0 };
-        let arguments = match launch {
-            // What follows a script's name is what it gets as "$@".
-            Launch::Shell { .. } => Arguments::parse(&words(container, "args")),
-            _ => Arguments::parse(all.get(program..).unwrap_or_default()),
-        };
+        let (launch, arguments) = read(&words(container, "command"), &words(container, "args"));
         Self { launch, arguments, additional: additional(container, &Value::Null) }
     }
+}
+
+/// How a command and arguments start an engine, and what they give it.
+fn read(command: &[String], args: &[String]) -> (Launch, Arguments) {
+    let launch = vllm::launch(command, args);
+    let program = if let Launch::Exec { program } = launch { program } else { 0 };
+    let arguments = match launch {
+        // What follows a script's name is what it gets as "$@".
+        Launch::Shell { .. } => Arguments::parse(args),
+        Launch::Exec { .. } | Launch::Other => {
+            Arguments::parse([command, args].concat().get(program..).unwrap_or_default())
+        }
+    };
+    (launch, arguments)
 }
 
 /// VLLM_ADDITIONAL_ARGS of the author's container, else of the blueprint's.
@@ -192,15 +197,14 @@ fn follow_port(
     warnings: &mut Vec<Warning>,
 ) {
     let usual = blueprint.engine_port();
-    let below = named(lower, "containers", engine).cloned().unwrap_or_default();
-    let own = named(upper, "containers", engine).cloned().unwrap_or_default();
+    let below = named(lower, "containers", engine).unwrap_or(&Value::Null);
+    let own = named(upper, "containers", engine).unwrap_or(&Value::Null);
     let pick = |member: &str| {
-        let own = words(&own, member);
-        if own.is_empty() { words(&below, member) } else { own }
+        let own = words(own, member);
+        if own.is_empty() { words(below, member) } else { own }
     };
-    let start = Start::of(&json!({"command": pick("command"), "args": pick("args")}));
-    let Launch::Exec { .. } = start.launch else { return };
-    let Some(port) = vllm::port(&start.arguments) else { return };
+    let (Launch::Exec { .. }, arguments) = read(&pick("command"), &pick("args")) else { return };
+    let Some(port) = vllm::port(&arguments) else { return };
     if blueprint.role != Role::Decode && port != SERVICE_PORT {
         warnings.push(Warning::new(
             "unusual-port",

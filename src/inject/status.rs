@@ -1,5 +1,8 @@
 //! The annotation that says what was injected: version, blueprint, configs, and what was added.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
+
 use serde_json::{Map, Value, json};
 
 use super::container::{list, name};
@@ -27,41 +30,23 @@ pub(super) fn text(blueprint: &Blueprint, before: &Value, after: &Value) -> Stri
 /// What `after` has and `before` has not, by name; kinds of which nothing was added are left out.
 fn added(before: &Value, after: &Value) -> Map<String, Value> {
     let mut added = Map::new();
+    let (was, is) = (before.get("metadata"), after.get("metadata"));
     for member in ["labels", "annotations"] {
-        let keys = |pod: &Value| -> Vec<String> {
-            crate::api::string_members(
-                pod.get("metadata").and_then(|metadata| metadata.get(member)),
-            )
-            .map(|(key, _)| key.to_owned())
-            .collect()
-        };
-        note(&mut added, member, &keys(before), keys(after));
+        let was = was.and_then(|metadata| metadata.get(member));
+        let is = is.and_then(|metadata| metadata.get(member));
+        note(&mut added, member, members(was), members(is));
     }
+    let (was, is) = (before.get("spec"), after.get("spec"));
     for member in ["initContainers", "containers", "volumes"] {
-        let names = |pod: &Value| names(pod.get("spec"), member);
-        note(&mut added, member, &names(before), names(after));
+        note(&mut added, member, names(was, member), names(is, member));
     }
-    let (before, after) = (before.get("spec"), after.get("spec"));
-    let fields = |spec: Option<&Value>| -> Vec<String> {
-        spec.and_then(Value::as_object).into_iter().flatten().map(|(key, _)| key.clone()).collect()
-    };
-    note(&mut added, "fields", &fields(before), fields(after));
+    note(&mut added, "fields", members(was), members(is));
     let mut inside = Map::new();
     for member in ["initContainers", "containers"] {
-        for container in list(after, member) {
-            let Some(name) = name(container) else { continue };
-            let twin =
-                list(before, member).iter().find(|item| super::container::name(item) == Some(name));
-            let Some(twin) = twin else { continue };
-            let mut parts = Map::new();
-            note(&mut parts, "fields", &fields(Some(twin)), fields(Some(container)));
-            for list in ["env", "volumeMounts", "ports"] {
-                note(&mut parts, list, &names(Some(twin), list), names(Some(container), list));
-            }
-            if twin.get("args") != container.get("args") && twin.get("args").is_some() {
-                parts.insert("changed".to_owned(), json!(["args"]));
-            }
-            if !parts.is_empty() {
+        // The author's containers come first, in his order.
+        for (before, after) in list(was, member).iter().zip(list(is, member)) {
+            let parts = added_inside(before, after);
+            if let Some(name) = name(after).filter(|_| !parts.is_empty()) {
                 inside.insert(name.to_owned(), Value::Object(parts));
             }
         }
@@ -72,21 +57,51 @@ fn added(before: &Value, after: &Value) -> Map<String, Value> {
     added
 }
 
-fn note(into: &mut Map<String, Value>, member: &str, before: &[String], after: Vec<String>) {
-    let new: Vec<String> = after.into_iter().filter(|name| !before.contains(name)).collect();
+/// What was added to a container that was there.
+fn added_inside(before: &Value, after: &Value) -> Map<String, Value> {
+    let (was, is) = (Some(before), Some(after));
+    let mut parts = Map::new();
+    note(&mut parts, "fields", members(was), members(is));
+    for list in ["env", "volumeMounts", "ports"] {
+        note(&mut parts, list, names(was, list), names(is, list));
+    }
+    if before.get("args").is_some_and(|args| Some(args) != after.get("args")) {
+        parts.insert("changed".to_owned(), json!(["args"]));
+    }
+    parts
+}
+
+fn note<'a>(
+    into: &mut Map<String, Value>,
+    member: &str,
+    before: impl Iterator<Item = Name<'a>>,
+    after: impl Iterator<Item = Name<'a>>,
+) {
+    let before: HashSet<Name<'_>> = before.collect();
+    let new: Vec<Value> = after
+        .filter(|name| !before.contains(name))
+        .map(|name| Value::String(name.into_owned()))
+        .collect();
     if !new.is_empty() {
-        into.insert(member.to_owned(), json!(new));
+        into.insert(member.to_owned(), Value::Array(new));
     }
 }
 
+type Name<'a> = Cow<'a, str>;
+
+/// The names of an object's members.
+fn members(value: Option<&Value>) -> impl Iterator<Item = Name<'_>> {
+    let members = value.and_then(Value::as_object);
+    members.into_iter().flatten().map(|(key, _)| Cow::Borrowed(key.as_str()))
+}
+
 /// What the items of a list are called: by name, or by what they merge by.
-fn names(value: Option<&Value>, member: &str) -> Vec<String> {
-    list(value, member)
-        .iter()
-        .filter_map(|item| match member {
-            "volumeMounts" => item.get("mountPath")?.as_str().map(str::to_owned),
-            "ports" => item.get("containerPort").map(ToString::to_string),
-            _ => name(item).map(str::to_owned),
-        })
-        .collect()
+fn names<'a>(value: Option<&'a Value>, member: &str) -> impl Iterator<Item = Name<'a>> {
+    list(value, member).iter().filter_map(move |item| {
+        if let Some(port) = item.get("containerPort") {
+            return Some(Cow::Owned(port.to_string()));
+        }
+        let path = item.get("mountPath").and_then(Value::as_str);
+        path.or_else(|| name(item)).map(Cow::Borrowed)
+    })
 }

@@ -112,7 +112,7 @@ fn value(
         (_, after) => after,
     };
     if *before != after {
-        let path = trail.path().pointer();
+        let path = trail.pointer();
         operations.push(Operation::Test { path: path.clone(), value: before.clone() });
         operations.push(Operation::Replace { path, value: after });
     }
@@ -135,7 +135,7 @@ fn object(
         if let Some(old) = before.get(&name) {
             value(old, new, schema.member(&name), &trail, operations)?;
         } else {
-            let path = trail.path().pointer();
+            let path = trail.pointer();
             operations.push(Operation::Add { path, value: new });
         }
     }
@@ -168,7 +168,7 @@ fn items(
 /// Adds items at a list's end, which `-` means however long the list is by then.
 fn append(added: impl Iterator<Item = Value>, list: &Trail<'_>, operations: &mut Vec<Operation>) {
     for item in added {
-        let path = format!("{}/-", list.path().pointer());
+        let path = format!("{}/-", list.pointer());
         operations.push(Operation::Add { path, value: item });
     }
 }

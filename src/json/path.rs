@@ -224,6 +224,23 @@ impl<'a> Trail<'a> {
         Trail(Some((self, step)))
     }
 
+    /// The way as a JSON pointer: see [`FieldPath::pointer`].
+    pub(super) fn pointer(&self) -> String {
+        let mut pointer = String::with_capacity(48);
+        self.write_pointer(&mut pointer);
+        pointer
+    }
+
+    /// As deep as the value at hand, whose depth is bounded where its walk begins.
+    fn write_pointer(&self, pointer: &mut String) {
+        let Trail(Some((parent, step))) = self else { return };
+        parent.write_pointer(pointer);
+        match step {
+            Step::Field(name) | Step::Key(name) => push_token(pointer, name),
+            Step::Index(index) => push_token(pointer, &index.to_string()),
+        }
+    }
+
     pub(super) fn path(&self) -> FieldPath {
         let mut steps = Vec::new();
         let mut at = self;
@@ -238,6 +255,10 @@ impl<'a> Trail<'a> {
 /// Adds one token to a JSON pointer.
 fn push_token(pointer: &mut String, token: &str) {
     pointer.push('/');
+    if !token.contains(['~', '/']) {
+        pointer.push_str(token);
+        return;
+    }
     for c in token.chars() {
         match c {
             '~' => pointer.push_str("~0"),

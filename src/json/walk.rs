@@ -1,4 +1,4 @@
-//! Walks through a whole document, of any depth, without recursion.
+//! Walks through a whole document, of any depth.
 
 use serde_json::Value;
 
@@ -17,7 +17,18 @@ pub fn find_directive(value: &Value) -> Option<FieldPath> {
 
 /// The first place that is deeper than [`MAX_DEPTH`].
 pub(super) fn find_too_deep(value: &Value) -> Option<FieldPath> {
-    find(value, |steps| steps.len() > MAX_DEPTH)
+    // Nearly nothing is: the path is worth looking for only then.
+    is_deeper(value, MAX_DEPTH).then(|| find(value, |steps| steps.len() > MAX_DEPTH)).flatten()
+}
+
+/// Whether a place stands more than `steps` below. The recursion ends there.
+fn is_deeper(value: &Value, steps: usize) -> bool {
+    let below = |child: &Value| steps == 0 || is_deeper(child, steps - 1);
+    match value {
+        Value::Object(members) => members.values().any(below),
+        Value::Array(items) => items.iter().any(below),
+        _ => false,
+    }
 }
 
 /// Directive names, from apimachinery's `pkg/util/strategicpatch/patch.go`.
