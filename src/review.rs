@@ -63,10 +63,14 @@ pub fn mutate(body: &[u8], snapshot: &Snapshot) -> Result<Answer, Malformed> {
     if !request.group.is_empty() || request.kind != "Pod" {
         return envelope.answer(Verdict::untouched("not-a-pod"));
     }
-    let pod = match envelope.object() {
+    let mut pod = match envelope.object() {
         Ok(pod) => pod,
         Err(error) => return envelope.answer(unreadable_pod(&envelope, &error)),
     };
+    // A third of a pod, and nothing that is decided upon or changed.
+    if let Some(Value::Object(metadata)) = pod.get_mut("metadata") {
+        metadata.shift_remove("managedFields");
+    }
 
     // A defect of ours must not become a connection that ends without an answer.
     let verdict = catch_unwind(AssertUnwindSafe(|| decide_pod(snapshot, &envelope, &pod)))

@@ -1,8 +1,5 @@
 //! The annotation that says what was injected: version, blueprint, configs, and what was added.
 
-use std::borrow::Cow;
-use std::collections::HashSet;
-
 use serde_json::{Map, Value, json};
 
 use super::container::{list, name};
@@ -34,13 +31,13 @@ fn added(before: &Value, after: &Value) -> Map<String, Value> {
     for member in ["labels", "annotations"] {
         let was = was.and_then(|metadata| metadata.get(member));
         let is = is.and_then(|metadata| metadata.get(member));
-        note(&mut added, member, members(was), members(is));
+        note(&mut added, member, new_members(was, is));
     }
     let (was, is) = (before.get("spec"), after.get("spec"));
     for member in ["initContainers", "containers", "volumes"] {
-        note(&mut added, member, names(was, member), names(is, member));
+        note(&mut added, member, new_items(was, is, member));
     }
-    note(&mut added, "fields", members(was), members(is));
+    note(&mut added, "fields", new_members(was, is));
     let mut inside = Map::new();
     for member in ["initContainers", "containers"] {
         // The author's containers come first, in his order.
@@ -61,9 +58,9 @@ fn added(before: &Value, after: &Value) -> Map<String, Value> {
 fn added_inside(before: &Value, after: &Value) -> Map<String, Value> {
     let (was, is) = (Some(before), Some(after));
     let mut parts = Map::new();
-    note(&mut parts, "fields", members(was), members(is));
+    note(&mut parts, "fields", new_members(was, is));
     for list in ["env", "volumeMounts", "ports"] {
-        note(&mut parts, list, names(was, list), names(is, list));
+        note(&mut parts, list, new_items(was, is, list));
     }
     if before.get("args").is_some_and(|args| Some(args) != after.get("args")) {
         parts.insert("changed".to_owned(), json!(["args"]));
@@ -71,37 +68,33 @@ fn added_inside(before: &Value, after: &Value) -> Map<String, Value> {
     parts
 }
 
-fn note<'a>(
-    into: &mut Map<String, Value>,
-    member: &str,
-    before: impl Iterator<Item = Name<'a>>,
-    after: impl Iterator<Item = Name<'a>>,
-) {
-    let before: HashSet<Name<'_>> = before.collect();
-    let new: Vec<Value> = after
-        .filter(|name| !before.contains(name))
-        .map(|name| Value::String(name.into_owned()))
-        .collect();
-    if !new.is_empty() {
-        into.insert(member.to_owned(), Value::Array(new));
+fn note(into: &mut Map<String, Value>, member: &str, names: Vec<Value>) {
+    if !names.is_empty() {
+        into.insert(member.to_owned(), Value::Array(names));
     }
 }
 
-type Name<'a> = Cow<'a, str>;
-
-/// The names of an object's members.
-fn members(value: Option<&Value>) -> impl Iterator<Item = Name<'_>> {
-    let members = value.and_then(Value::as_object);
-    members.into_iter().flatten().map(|(key, _)| Cow::Borrowed(key.as_str()))
+/// The names of the members that one object has and the other has not.
+fn new_members(was: Option<&Value>, is: Option<&Value>) -> Vec<Value> {
+    let members = is.and_then(Value::as_object).into_iter().flatten();
+    members
+        .filter(|(name, _)| was.is_none_or(|was| was.get(name.as_str()).is_none()))
+        .map(|(name, _)| Value::from(name.as_str()))
+        .collect()
 }
 
-/// What the items of a list are called: by name, or by what they merge by.
-fn names<'a>(value: Option<&'a Value>, member: &str) -> impl Iterator<Item = Name<'a>> {
-    list(value, member).iter().filter_map(move |item| {
-        if let Some(port) = item.get("containerPort") {
-            return Some(Cow::Owned(port.to_string()));
-        }
-        let path = item.get("mountPath").and_then(Value::as_str);
-        path.or_else(|| name(item)).map(Cow::Borrowed)
-    })
+/// What the items of a list are called that stand behind those that were there: by name, or by what
+/// they merge by.
+fn new_items(was: Option<&Value>, is: Option<&Value>, member: &str) -> Vec<Value> {
+    list(is, member)
+        .iter()
+        .skip(list(was, member).len())
+        .filter_map(|item| {
+            if let Some(port) = item.get("containerPort") {
+                return Some(Value::String(port.to_string()));
+            }
+            let path = item.get("mountPath").and_then(Value::as_str);
+            path.or_else(|| name(item)).map(Value::from)
+        })
+        .collect()
 }

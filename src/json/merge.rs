@@ -106,24 +106,24 @@ pub fn merge(
 ) -> Result<Value, MergeError> {
     check_depth(lower, Side::Lower)?;
     check_depth(upper, Side::Upper)?;
+    check_directives(lower, Side::Lower)?;
     let merge = match layer {
         Layer::Plain => kubernetes::merge,
         Layer::Config => config::merge,
+        // A pod's unknown fields are its author's, whatever they are called.
         Layer::Pod => return fill(lower.clone(), upper.clone(), schema),
     };
-    check_directives(lower, Side::Lower)?;
     check_directives(upper, Side::Upper)?;
     merge(lower, upper, schema)
 }
 
-/// [`merge`] in [`Layer::Pod`] for documents that are not needed any more.
+/// [`merge`] in [`Layer::Pod`] for documents that are not needed any more. Neither is walked for its
+/// nesting or for directives: `lower` is one that [`merge`] has made, `upper` one that was parsed,
+/// and so no deeper than [`super::MAX_DEPTH`].
 ///
 /// # Errors
-/// As [`merge`].
+/// [`MergeError::MissingMergeKey`] and [`MergeError::WrongType`] for a list of `lower`.
 pub fn fill(lower: Value, upper: Value, schema: &'static Schema) -> Result<Value, MergeError> {
-    check_depth(&lower, Side::Lower)?;
-    check_depth(&upper, Side::Upper)?;
-    check_directives(&lower, Side::Lower)?;
     pod::merge(lower, upper, schema)
 }
 

@@ -72,8 +72,8 @@ pub fn patch(
     after: Value,
     schema: &'static Schema,
 ) -> Result<Vec<Operation>, PatchError> {
-    // First, for everything after it recurses.
-    if let Some(path) = find_too_deep(before).or_else(|| find_too_deep(&after)) {
+    // First, for everything after it recurses, as deep as the shallower of the two.
+    if let Some(path) = find_too_deep(&after) {
         return Err(PatchError::TooDeep { path });
     }
     let mut operations = Vec::new();
