@@ -7,13 +7,13 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use crate::api::{Config, Service, Topology, flatten_pod_templates};
 use crate::catalog::{Snapshot, hint};
 use crate::decision::Warning;
-use crate::json::{self, Layer};
-use crate::template::child_name;
+use crate::json::{self, FieldPath, Layer};
+use crate::template::{Data, child_name};
 
 pub(crate) mod arguments;
 pub mod blueprint;
@@ -25,6 +25,10 @@ mod router;
 pub use blueprint::Blueprint;
 pub use cache::Cache;
 
+/// Annotations of a service that its pods get, by prefix; KServe's list, as namespaces.
+const PASSED_ON: [&str; 4] =
+    ["k8s.v1.cni.cncf.io/", "kueue.x-k8s.io/", "prometheus.io/", "leaderworkerset.sigs.k8s.io/"];
+
 /// A service's effective spec.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Composed {
@@ -32,6 +36,8 @@ pub struct Composed {
     pub object: Value,
     /// Its pools.
     pub topology: Topology,
+    /// Annotations of the service that go to its pods, rendered.
+    pub annotations: Map<String, Value>,
     /// Names of the configs it was merged from, in merge order.
     pub configs: Vec<String>,
     /// For the author: what was read otherwise than he may think.
@@ -116,7 +122,7 @@ fn compose_layers(snapshot: &Snapshot, service: &Service) -> Result<Composed, Co
     for (_, base) in &base_refs {
         enabled = merge(&enabled, &config_spec(base)?, &base.title())?;
     }
-    let topology = Topology::of(&enabled);
+    let mut topology = Topology::of(&enabled);
     let model_name = json::text(&enabled, &["model", "name"])
         .filter(|name| !name.is_empty())
         .unwrap_or(&service.key.name)
@@ -142,17 +148,40 @@ fn compose_layers(snapshot: &Snapshot, service: &Service) -> Result<Composed, Co
         merged = layer::merge(merged, spec, &config.title(), &mut warnings)?;
         configs.push(name);
     }
+    let annotations = passed_on(service, &data, &mut failures)?;
     let own = layer::render(&own, &data, &service.title(), &mut failures);
     merged = layer::merge(merged, own, &service.title(), &mut warnings)?;
     failures.refuse_what_is_left_in(&merged)?;
 
+    // Which presets apply is read as above; how many ranks there are, from what they came to.
+    let Topology { parallelism, prefill_parallelism, .. } = Topology::of(&merged);
+    topology = Topology { parallelism, prefill_parallelism, ..topology };
     router::complete(&mut merged, service);
     layer::write_quantities_as_strings(&mut merged);
     let mut object = service.object.clone();
     if let Some(members) = object.as_object_mut() {
         members.insert("spec".to_owned(), merged);
     }
-    Ok(Composed { object, topology, configs, warnings })
+    Ok(Composed { object, topology, annotations, configs, warnings })
+}
+
+/// The service's annotations that its pods get, rendered like its spec.
+fn passed_on(
+    service: &Service,
+    data: &Data,
+    failures: &mut layer::Failures,
+) -> Result<Map<String, Value>, ComposeError> {
+    let annotations: Map<String, Value> = service
+        .annotations()
+        .filter(|(key, _)| PASSED_ON.iter().any(|prefix| key.starts_with(prefix)))
+        .map(|(key, value)| (key.to_owned(), Value::from(value)))
+        .collect();
+    let metadata = json!({"metadata": {"annotations": annotations}});
+    let mut rendered =
+        layer::render_below(&metadata, &FieldPath::root(), data, &service.title(), failures);
+    failures.refuse_what_is_left_in(&rendered)?;
+    let rendered = rendered.pointer_mut("/metadata/annotations").map(Value::take);
+    Ok(rendered.and_then(|annotations| annotations.as_object().cloned()).unwrap_or_default())
 }
 
 /// Merges `upper` over `lower` without counting engine arguments up: enough to see what is enabled.

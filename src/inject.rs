@@ -12,6 +12,7 @@ mod complete;
 mod container;
 mod defaults;
 mod fabric;
+mod give_way;
 mod kv;
 mod launch;
 mod model;
@@ -79,6 +80,7 @@ fn decide_member(
         namespace_fabric: snapshot.fabrics.get(request.namespace).map(String::as_str),
         mode: request.mode,
         position,
+        namespace: request.namespace,
         by: origin.by,
     };
     let completed = complete(&site, request.pod)?;

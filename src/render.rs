@@ -8,7 +8,7 @@ use crate::catalog::Snapshot;
 use crate::compose::{Cache, ComposeError, child};
 use crate::decision::{Refusal, Warning};
 use crate::inject::{Mode, Site, complete};
-use crate::json::at;
+use crate::json::{at, named};
 use crate::workload::{By, Position, Role, keys};
 
 /// How much of its pods a workload holds.
@@ -192,16 +192,12 @@ impl Renderer<'_> {
         position: Position,
         mut labels: Map<String, Value>,
     ) -> Result<Value, RenderError> {
+        let blueprint = Cache::blueprint(self.snapshot, self.service, role, position)?;
         if self.form == Form::Skeleton {
             labels.insert(keys::SERVICE.to_owned(), json!(self.service.key.name));
             labels.insert(keys::ROLE.to_owned(), json!(role.as_str()));
-            return Ok(json!({
-                "metadata": {"labels": labels},
-                // A pod needs a container with an image; the webhook puts the real one in.
-                "spec": {"containers": [{"name": "main", "image": "auto"}]},
-            }));
+            return Ok(json!({"metadata": {"labels": labels}, "spec": skeleton(&blueprint.spec)}));
         }
-        let blueprint = Cache::blueprint(self.snapshot, self.service, role, position)?;
         let site = Site {
             settings: &self.snapshot.settings,
             blueprint: &blueprint,
@@ -212,6 +208,7 @@ impl Renderer<'_> {
                 .map(String::as_str),
             mode: Mode::Offline,
             position,
+            namespace: &self.service.key.namespace,
             by: By::Label,
         };
         let pod = json!({"metadata": {"labels": labels}, "spec": {}});
@@ -220,6 +217,23 @@ impl Renderer<'_> {
         self.warnings.extend(completed.warnings);
         Ok(completed.pod.unwrap_or(pod))
     }
+}
+
+/// What a pod has to say before it is created: a container with an image (the webhook puts the real
+/// one in), the resources that queues and quotas count, and the class that decides its priority.
+fn skeleton(spec: &Value) -> Value {
+    let mut container = json!({"name": "main", "image": "auto"});
+    let main = spec.get("containers").and_then(|containers| named(containers, "main"));
+    let resources = main.and_then(|main| main.get("resources")).filter(|value| value.is_object());
+    if let (Some(resources), Some(members)) = (resources, container.as_object_mut()) {
+        members.insert("resources".to_owned(), resources.clone());
+    }
+    let mut skeleton = json!({"containers": [container]});
+    if let (Some(class), Some(members)) = (spec.get("priorityClassName"), skeleton.as_object_mut())
+    {
+        members.insert("priorityClassName".to_owned(), class.clone());
+    }
+    skeleton
 }
 
 /// A pool that scales itself has no replicas.

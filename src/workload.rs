@@ -29,7 +29,7 @@ pub struct Member {
     /// Where it stands in its group.
     position: Position,
     /// What `llm-d.ai/role` says, for comparison.
-    llm_d_role: Option<Role>,
+    llm_d_role: Option<String>,
     /// What was odd about the pod so far.
     pub warnings: Vec<Warning>,
 }
@@ -63,6 +63,12 @@ impl Role {
             Self::Decode => "decode",
             Self::Both => "both",
         }
+    }
+
+    /// Whether llm-d means this role by `text`. Its router calls a pod that does both
+    /// `prefill-decode` since it deprecated `both`.
+    fn is_llm_d(self, text: &str) -> bool {
+        text == self.as_str() || (self == Self::Both && text == "prefill-decode")
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -113,11 +119,7 @@ pub fn claim(pod: &Value) -> Result<Claim, Refusal> {
     if pod.0.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null()) {
         return Ok(Claim::LeaveAlone("deleted"));
     }
-    let llm_d_role = pod.label(keys::LLM_D_ROLE).and_then(|role| match role {
-        // What llm-d's router calls a pod that does both since it deprecated `both`.
-        "prefill-decode" => Some(Role::Both),
-        other => Role::parse(other),
-    });
+    let llm_d_role = pod.label(keys::LLM_D_ROLE).map(str::to_owned);
     let member = match by {
         By::Label => Member {
             service: service_label(&pod)?,
@@ -193,12 +195,10 @@ impl Member {
             }
             (Some(role), _) => role,
         };
-        if let Some(other) = llm_d_role.filter(|other| *other != role) {
+        if let Some(other) = llm_d_role.filter(|other| !role.is_llm_d(other)) {
             let message = format!(
-                "\"{}\" disagrees with this pod's role {}; write {} or remove the label",
-                other.as_str(),
+                "\"{other}\" disagrees with this pod's role {0}; write {0} or remove the label",
                 role.as_str(),
-                role.as_str()
             );
             let field = format!("metadata.labels[{}]", keys::LLM_D_ROLE);
             match by {

@@ -3,16 +3,14 @@
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use super::arguments::words;
 use super::{ComposeError, Composed};
 use crate::api::{Parallelism, Service};
 use crate::catalog::Snapshot;
 use crate::decision::Warning;
 use crate::json::{at, text};
+use crate::vllm;
 use crate::workload::{Position, Role, keys};
-
-/// Annotations of a service that its pods get, by prefix; KServe's list, as namespaces.
-const PASSED_ON: [&str; 4] =
-    ["k8s.v1.cni.cncf.io/", "kueue.x-k8s.io/", "prometheus.io/", "leaderworkerset.sigs.k8s.io/"];
 
 /// KServe's mark of presets that know model-based routing: it is for the controller, not for pods.
 const NOT_FOR_PODS: &str = "serving.kserve.io/model-based-routing-enabled";
@@ -100,12 +98,7 @@ impl Blueprint {
                 ),
             });
         };
-        let mut annotations = Map::new();
-        for (key, value) in service.annotations() {
-            if PASSED_ON.iter().any(|prefix| key.starts_with(prefix)) {
-                annotations.insert(key.to_owned(), Value::String(value.to_owned()));
-            }
-        }
+        let mut annotations = composed.annotations.clone();
         annotations.extend(strings(pool.get("annotations")));
         annotations.shift_remove(NOT_FOR_PODS);
         let own_download =
@@ -115,6 +108,17 @@ impl Blueprint {
         let fabric = service
             .annotations()
             .find_map(|(key, value)| (key == keys::FABRIC).then(|| value.to_owned()));
+        let mut warnings = composed.warnings.clone();
+        if pool.get("kvCacheOffloading").is_some_and(Value::is_object) && !pod_runs_a_shell(pod) {
+            let path = [&["spec"], pool_path, &["kvCacheOffloading"]].concat().join(".");
+            warnings.push(Warning::new(
+                "no-offloading",
+                format!(
+                    "{}: {path}: these presets do not offload; write the connector in args",
+                    service.title()
+                ),
+            ));
+        }
         let mut blueprint = Self {
             service: service.key.name.clone(),
             role,
@@ -130,7 +134,7 @@ impl Blueprint {
             },
             fabric,
             configs: composed.configs.clone(),
-            warnings: composed.warnings.clone(),
+            warnings,
             digest: String::new(),
         };
         blueprint.digest = blueprint.compute_digest(snapshot);
@@ -164,6 +168,17 @@ impl Blueprint {
             digits
         })
     }
+}
+
+/// KServe's presets are scripts, and read the offloading themselves.
+fn pod_runs_a_shell(pod: &Value) -> bool {
+    let containers = pod.get("containers").and_then(Value::as_array).into_iter().flatten();
+    containers
+        .filter(|container| container.get("name").and_then(Value::as_str) == Some("main"))
+        .any(|container| {
+            let launch = vllm::launch(&words(container, "command"), &words(container, "args"));
+            matches!(launch, vllm::Launch::Shell { .. })
+        })
 }
 
 /// The string members of an object.

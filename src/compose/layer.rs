@@ -54,7 +54,18 @@ impl Failures {
 /// Renders every string of `spec`, keys too. An item of a command or of arguments that is a
 /// template and renders to nothing is dropped: it is a flag that does not apply.
 pub(super) fn render(spec: &Value, data: &Data, title: &str, failures: &mut Failures) -> Value {
-    Renderer { data, title, failures }.value(spec, &FieldPath::root().field("spec"))
+    render_below(spec, &FieldPath::root().field("spec"), data, title, failures)
+}
+
+/// [`render`] for what stands at `path` of the object.
+pub(super) fn render_below(
+    value: &Value,
+    path: &FieldPath,
+    data: &Data,
+    title: &str,
+    failures: &mut Failures,
+) -> Value {
+    Renderer { data, title, failures }.value(value, path)
 }
 
 /// Merges a rendered layer over those below it, engine arguments counted up.

@@ -5,14 +5,13 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 
 use super::container::{
-    Engine, default_pull_policy, engine, is_placeholder, list, mount_path, name, named, named_mut,
-    object,
+    Engine, default_pull_policy, engine, is_placeholder, list, name, named, named_mut, object,
 };
+use super::give_way::give_way;
 use super::{Mode, defaults, fabric, kv, launch, model, status};
 use crate::api::kind_of;
 use crate::catalog::Settings;
 use crate::compose::Blueprint;
-use crate::compose::arguments::words;
 use crate::decision::{Refusal, Warning};
 use crate::json;
 use crate::workload::{By, Position, Role, keys};
@@ -30,6 +29,8 @@ pub struct Site<'a> {
     pub mode: Mode,
     /// The pod's place in its group.
     pub position: Position,
+    /// The pod's namespace.
+    pub namespace: &'a str,
     /// How the pod came to be ours: what KServe's controller wrote is complete, so that a value
     /// equal to the API server's default is its wish.
     pub by: By,
@@ -61,7 +62,7 @@ pub fn complete(site: &Site<'_>, pod: &Value) -> Result<Completed, Refusal> {
     let mut upper = completed.get_mut("spec").map(Value::take).unwrap_or_default();
     let mut lower = site.blueprint.spec.clone();
     launch::rename_engine(&mut lower, &engine.name);
-    drop_mounts_that_are_taken(&mut lower, &upper);
+    give_way(site, &engine.name, &mut lower, &upper, &mut warnings)?;
     launch::settle(
         site.blueprint,
         site.position,
@@ -70,10 +71,7 @@ pub fn complete(site: &Site<'_>, pod: &Value) -> Result<Completed, Refusal> {
         &mut upper,
         &mut warnings,
     );
-    keep_accounts_together(&mut lower, &upper);
-    hold_back_priority(site, &mut lower, &upper, &mut warnings);
     let placeholders = take_placeholders(&mut upper, &lower);
-    drop_arguments_of_replaced_commands(&mut lower, &upper);
     // Called again for the same blueprint, a value equal to a default is one that somebody set back.
     let again = status::blueprint_of(pod).as_deref() == Some(site.blueprint.digest.as_str());
     if site.by == By::Label && !again {
@@ -107,100 +105,42 @@ pub fn complete(site: &Site<'_>, pod: &Value) -> Result<Completed, Refusal> {
     Ok(Completed { pod: Some(completed), warnings })
 }
 
-/// The API server sends nothing else; a file may hold anything.
+/// The API server sees to most of this, but after the webhooks; a file may hold anything.
 fn check_shape(spec: &Value) -> Result<(), Refusal> {
-    let wrong = |field: &str, found: &Value, expected: &str| {
+    let wrong = |field: String, found: &Value, expected: &str| {
         Refusal::at("not-a-pod", field, format!("found {}, expected {expected}", kind_of(found)))
     };
     if !spec.is_object() {
-        return Err(wrong("spec", spec, "an object"));
+        return Err(wrong("spec".to_owned(), spec, "an object"));
     }
     for member in ["containers", "initContainers", "volumes"] {
         match spec.get(member) {
             None | Some(Value::Null | Value::Array(_)) => {}
-            Some(other) => return Err(wrong(&format!("spec.{member}"), other, "a list")),
+            Some(other) => return Err(wrong(format!("spec.{member}"), other, "a list")),
         }
+        let mut seen = HashSet::new();
         for (index, item) in list(Some(spec), member).iter().enumerate() {
+            let field = format!("spec.{member}[{index}]");
             if !item.is_object() {
-                return Err(wrong(&format!("spec.{member}[{index}]"), item, "an object"));
+                return Err(wrong(field, item, "an object"));
+            }
+            if let Some(name) = name(item).filter(|name| !seen.insert(*name)) {
+                return Err(Refusal::at(
+                    "duplicate-name",
+                    format!("{field}.name"),
+                    format!("\"{name}\" is there twice; give one of them another name"),
+                ));
+            }
+            for words in ["command", "args"] {
+                let parts = list(Some(item), words).iter().enumerate();
+                if let Some((at, part)) = parts.clone().find(|(_, part)| !part.is_string()) {
+                    let expected = "a string; put it in quotes";
+                    return Err(wrong(format!("{field}.{words}[{at}]"), part, expected));
+                }
             }
         }
     }
     Ok(())
-}
-
-/// Something the author mounts on a path takes the place of what the blueprint would, whether or
-/// not he ends the path with a slash.
-fn drop_mounts_that_are_taken(lower: &mut Value, upper: &Value) {
-    for member in ["containers", "initContainers"] {
-        for own in list(Some(upper), member) {
-            let taken: Vec<&str> =
-                list(Some(own), "volumeMounts").iter().filter_map(mount_path).collect();
-            let below = name(own).and_then(|name| named_mut(lower, member, name));
-            let mounts = below.and_then(|below| below.get_mut("volumeMounts")?.as_array_mut());
-            if let Some(mounts) = mounts {
-                mounts.retain(|mount| {
-                    let exact = mount.get("mountPath").and_then(Value::as_str);
-                    let spelled_alike = list(Some(own), "volumeMounts")
-                        .iter()
-                        .any(|own| own.get("mountPath").and_then(Value::as_str) == exact);
-                    // The same spelling is left to the merge, which completes the author's mount.
-                    spelled_alike || !mount_path(mount).is_some_and(|path| taken.contains(&path))
-                });
-            }
-        }
-    }
-}
-
-/// Arguments of the blueprint are no arguments of a command that the author gives instead.
-fn drop_arguments_of_replaced_commands(lower: &mut Value, upper: &Value) {
-    for member in ["containers", "initContainers"] {
-        for own in list(Some(upper), member) {
-            let command = words(own, "command");
-            let below = name(own).and_then(|name| named_mut(lower, member, name));
-            if let Some(below) = below.filter(|_| !command.is_empty())
-                && command != words(below, "command")
-                && let Some(members) = below.as_object_mut()
-            {
-                members.shift_remove("args");
-            }
-        }
-    }
-}
-
-/// `serviceAccount` is the old name of `serviceAccountName`, and the API server writes both.
-fn keep_accounts_together(lower: &mut Value, upper: &Value) {
-    let account = lower.get("serviceAccountName").cloned();
-    if let (Some(account), Some(members)) = (account, lower.as_object_mut())
-        && upper.get("serviceAccount").is_some()
-    {
-        members.insert("serviceAccount".to_owned(), account);
-    }
-}
-
-/// The API server has computed `priority` from the class before any webhook is asked, and refuses
-/// a pod whose two fields disagree.
-fn hold_back_priority(
-    site: &Site<'_>,
-    lower: &mut Value,
-    upper: &Value,
-    warnings: &mut Vec<Warning>,
-) {
-    if site.mode != Mode::Admission || upper.get("priorityClassName").is_some() {
-        return;
-    }
-    let Some(class) =
-        lower.as_object_mut().and_then(|members| members.shift_remove("priorityClassName"))
-    else {
-        return;
-    };
-    warnings.push(Warning::new(
-        "priority-class",
-        format!(
-            "priorityClassName {class} cannot be set on a pod that is being created; write it in \
-             the workload's pod template"
-        ),
-    ));
 }
 
 /// Takes the images that stand for "the blueprint's", and the pull policy that the API server chose

@@ -11,6 +11,8 @@ pub(super) const MAIN: &str = "main";
 const LLM_D_NAMES: [&str; 2] = ["vllm", "modelserver"];
 /// Name of the routing sidecar in KServe's presets and ours.
 pub(super) const SIDECAR: &str = "llm-d-routing-sidecar";
+/// Its names: ours, then that of llm-d's guides and charts.
+pub(super) const SIDECARS: [&str; 2] = [SIDECAR, "routing-proxy"];
 
 /// The container that runs the engine.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::container::default_pull_policy;
 
-/// Takes from `upper` (the pod spec) every value that equals the API server's default where `lower`
-/// (the blueprint) names another, so that the blueprint's stands.
+/// Writes the blueprint's value (`lower`, a pod spec) over every value of `upper` (the author's) that
+/// equals the API server's default where the blueprint names another.
 pub(super) fn unsay(upper: &mut Value, lower: &Value) {
     walk(upper, lower, &mut Vec::new());
     let Some(Value::Array(tolerations)) = upper.get_mut("tolerations") else { return };
@@ -37,7 +37,8 @@ fn walk<'a>(upper: &mut Value, lower: &'a Value, path: &mut Vec<&'a str>) {
                     key => default_of(path, key),
                 };
                 if default.is_some_and(|default| *written == default && *wanted != default) {
-                    upper.shift_remove(key);
+                    // Not taken away: a port is known by its protocol, too.
+                    *written = wanted.clone();
                 } else {
                     path.push(key);
                     walk(written, wanted, path);
@@ -136,12 +137,14 @@ mod tests {
         assert_eq!(
             upper,
             json!({
+                "terminationGracePeriodSeconds": 60,
                 "containers": [{
-                    "name": "main", "image": "y:v2",
-                    "livenessProbe": {"periodSeconds": 10, "httpGet": {}},
-                    "ports": [{"containerPort": 1}]
+                    "name": "main", "image": "y:v2", "imagePullPolicy": "Always",
+                    "terminationMessagePolicy": "FallbackToLogsOnError",
+                    "livenessProbe": {"timeoutSeconds": 10, "periodSeconds": 10, "httpGet": {"scheme": "HTTPS"}},
+                    "ports": [{"containerPort": 1, "protocol": "UDP"}]
                 }],
-                "volumes": [{"name": "v", "secret": {"secretName": "s"}}]
+                "volumes": [{"name": "v", "secret": {"defaultMode": 256, "secretName": "s"}}]
             })
         );
         let wish = json!({"terminationGracePeriodSeconds": 31, "dnsPolicy": "Default"});

@@ -6,7 +6,7 @@ use super::container::{add_env, named, named_mut, object};
 use super::{Refusal, Site};
 use crate::catalog::{FabricSettings, hint};
 use crate::decision::Warning;
-use crate::workload::keys;
+use crate::workload::{By, keys};
 
 mod networks;
 
@@ -31,9 +31,15 @@ const PROFILES: [(&str, Profile); 6] = [
 ];
 
 /// Resources that count accelerators: whole names, and prefixes of families of them.
-const ACCELERATORS: [&str; 4] =
-    ["nvidia.com/gpu", "amd.com/gpu", "google.com/tpu", "habana.ai/gaudi"];
-const ACCELERATOR_PREFIXES: [&str; 2] = ["nvidia.com/mig-", "gpu.intel.com/"];
+const ACCELERATORS: [&str; 6] = [
+    "nvidia.com/gpu",
+    "amd.com/gpu",
+    "google.com/tpu",
+    "habana.ai/gaudi",
+    "gpu.intel.com/xe",
+    "gpu.intel.com/i915",
+];
+const ACCELERATOR_PREFIXES: [&str; 1] = ["nvidia.com/mig-"];
 
 /// More than any node has, and few enough to write a network for each.
 const MOST_ACCELERATORS: u64 = 256;
@@ -57,13 +63,14 @@ pub(super) fn complete(
     warnings: &mut Vec<Warning>,
 ) -> Result<(), Refusal> {
     let choice = choose(site, pod);
-    match plan(&site.settings.fabric, choice.name.trim(), pod, engine) {
+    match plan(site, choice.name.trim(), pod, engine) {
         Ok(parts) => parts.add_to(pod, engine),
-        Err((code, message)) if choice.asked => {
+        // A pod of KServe's is never refused, and need not lose the rest for its fabric.
+        Err((code, message)) if choice.asked && site.by == By::Label => {
             return Err(Refusal::at(code, choice.field, message));
         }
         Err((code, message)) => {
-            warnings.push(Warning::new(code, format!("{}: {message}", choice.field)));
+            warnings.push(Warning::new(code, format!("{message} ({})", choice.field)));
         }
     }
     Ok(())
@@ -104,11 +111,13 @@ struct Parts {
 
 /// Works out what the profile adds, before anything is changed: a profile is added whole or not.
 fn plan(
-    settings: &FabricSettings,
+    site: &Site<'_>,
     name: &str,
     pod: &Value,
     engine: &str,
 ) -> Result<Parts, (&'static str, String)> {
+    let settings = &site.settings.fabric;
+    let networks = |count| networks_with(site.namespace, pod, &settings.network, count);
     let Some((_, profile)) = PROFILES.iter().find(|(known, _)| *known == name) else {
         let names = PROFILES.map(|(name, _)| name);
         return Err((
@@ -136,7 +145,7 @@ fn plan(
     Ok(match profile {
         Profile::None => Parts::default(),
         Profile::RoceMultus => Parts {
-            networks: Some(networks_with(pod, &settings.network, 1)?),
+            networks: Some(networks(1)?),
             resource: Some((settings.roce_resource.clone(), 1)),
             env: &[("KSERVE_INFER_ROCE", "true"), ("UCX_TLS", "rc,sm,self,cuda_copy,cuda_ipc")],
             ..Parts::default()
@@ -144,7 +153,7 @@ fn plan(
         Profile::Sriov => {
             let count = accelerators()?;
             Parts {
-                networks: Some(networks_with(pod, &settings.network, count)?),
+                networks: Some(networks(count)?),
                 resource: Some((settings.vf_resource.clone(), count)),
                 env: &[("UCX_IB_GID_INDEX", "3")],
                 ..Parts::default()
@@ -200,12 +209,17 @@ impl Parts {
 }
 
 /// The networks annotation with `network` in it `count` times.
-fn networks_with(pod: &Value, network: &str, count: u64) -> Result<String, (&'static str, String)> {
+fn networks_with(
+    namespace: &str,
+    pod: &Value,
+    network: &str,
+    count: u64,
+) -> Result<String, (&'static str, String)> {
     let written = pod
         .get("metadata")
         .and_then(|metadata| metadata.get("annotations")?.get(keys::NETWORKS)?.as_str())
         .unwrap_or_default();
-    networks::add(written, network, count).map_err(|reason| {
+    networks::add(written, network, count, namespace).map_err(|reason| {
         ("bad-networks", format!("metadata.annotations[{}]: {reason}", keys::NETWORKS))
     })
 }

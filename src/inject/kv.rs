@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::container::{add_env, env, list, push};
-use super::launch::{Additional, Start};
+use super::launch::{Additional, Start, append_flags};
 use crate::compose::arguments::{set, words};
 use crate::decision::Warning;
 use crate::vllm::{self, Launch, kv_transfer, script_mentions_connector};
@@ -70,22 +70,21 @@ fn give_connector(container: &mut Value, warnings: &mut Vec<Warning>) {
         }
         Launch::Exec { .. } => {
             let mut args = words(container, "args");
-            // Behind a `--` nothing is a flag.
-            let arguments = vllm::Arguments::parse(&args);
-            let tail = arguments.iter().find(|argument| argument.is_tail());
-            let end = tail.map_or(args.len(), |argument| argument.position).min(args.len());
-            args.splice(end..end, [flag.to_owned(), CONNECTOR.to_owned()]);
+            append_flags(&mut args, [flag.to_owned(), CONNECTOR.to_owned()]);
             set(container, "args", args);
         }
         Launch::Shell { script, .. } if script_mentions_connector(script) => {}
-        Launch::Shell { expands_additional_args: true, .. } => match start.additional {
-            // The script's `eval` takes one layer of quotes away.
-            Additional::Absent => add_env(
-                container,
-                json!({"name": vllm::ADDITIONAL_ARGS, "value": format!("{flag} '{CONNECTOR}'")}),
-            ),
-            _ => missing(format!("add to {}: {flag} '{CONNECTOR}'", vllm::ADDITIONAL_ARGS)),
-        },
+        Launch::Shell { expands_additional_args: true, script, .. } => {
+            // An `eval` takes a layer of quotes away; a mere expansion takes quotes as they are.
+            let quote = if script.contains("eval") { "'" } else { "" };
+            let value = format!("{flag} {quote}{CONNECTOR}{quote}");
+            match start.additional {
+                Additional::Absent => {
+                    add_env(container, json!({"name": vllm::ADDITIONAL_ARGS, "value": value}));
+                }
+                _ => missing(format!("add to {}: {value}", vllm::ADDITIONAL_ARGS)),
+            }
+        }
         Launch::Shell { .. } => missing(format!("add to the script: {flag} '{CONNECTOR}'")),
         Launch::Other => missing(format!("add to the engine's arguments: {flag} {CONNECTOR}")),
     }

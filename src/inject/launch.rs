@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::container::{MAIN, SIDECAR, env, list, named, named_mut};
+use super::container::{MAIN, SIDECARS, env, list, named, named_mut};
 use crate::compose::Blueprint;
 use crate::compose::arguments::{self, Sum, set, words};
 use crate::compose::blueprint::SERVICE_PORT;
@@ -49,12 +49,13 @@ pub(super) fn settle(
     let own = named(upper, "containers", engine).unwrap_or(&Value::Null);
     let Some(below) = named_mut(lower, "containers", engine) else { return };
     let additional = additional(own, below);
-    let launch = vllm::launch(&words(below, "command"), &words(below, "args"));
+    let (launch, given) = read(&words(below, "command"), &words(below, "args"));
+    let template_port = vllm::port(&given);
     let own_command = words(own, "command");
     let replaced = !own_command.is_empty() && own_command != words(below, "command");
 
     if !replaced && matches!(launch, Launch::Exec { .. }) {
-        let rank = start_rank(blueprint, position, below, warnings);
+        let rank = start_rank(blueprint, position, &given, own, &additional, warnings);
         for layer in [rank, additional.words().to_vec()] {
             if let Sum::Arguments(sum) = arguments::add(below, &json!({"args": layer})) {
                 set(below, "args", sum);
@@ -88,7 +89,7 @@ pub(super) fn settle(
     if let (Some(args), Some(container)) = (args, named_mut(upper, "containers", engine)) {
         set(container, "args", args);
     }
-    follow_port(blueprint, engine, lower, upper, warnings);
+    follow_port(blueprint, template_port, engine, lower, upper, warnings);
 }
 
 impl Additional {
@@ -140,20 +141,30 @@ fn additional(own: &Value, below: &Value) -> Additional {
     }
 }
 
-/// The arguments of an engine that the author starts with a command of his own: what
-/// VLLM_ADDITIONAL_ARGS adds to it, then his arguments. `None` leaves them as they are.
+/// The arguments of an engine that the author starts with a command of his own, and behind them
+/// what only VLLM_ADDITIONAL_ARGS gives. `None` leaves them as they are.
 fn own_exec_arguments(own: &Value, additional: &Additional) -> Option<Vec<String>> {
-    let (command, args) = (words(own, "command"), words(own, "args"));
-    let Launch::Exec { program } = vllm::launch(&command, &args) else { return None };
-    let added = additional.words();
-    if added.is_empty() {
+    let (command, mut args) = (words(own, "command"), words(own, "args"));
+    let (Launch::Exec { .. }, given) = read(&command, &args) else { return None };
+    let added = Arguments::parse(additional.words());
+    let new: Vec<String> = added
+        .iter()
+        .filter(|argument| argument.flag.as_ref().is_some_and(|flag| !given.gives(&flag.name)))
+        .flat_map(|argument| argument.words().to_vec())
+        .collect();
+    if new.is_empty() {
         return None;
     }
-    let in_command = command.get(program..).unwrap_or_default();
-    let sum = vllm::merge(added, &[in_command, &args].concat());
-    // The command's own flags stay where they stand.
-    let kept = sum.len().saturating_sub(in_command.len() + args.len());
-    Some([sum.get(..kept).unwrap_or_default(), &args].concat())
+    append_flags(&mut args, new);
+    Some(args)
+}
+
+/// Adds flags behind the others: behind a `--` nothing is a flag.
+pub(super) fn append_flags(args: &mut Vec<String>, flags: impl IntoIterator<Item = String>) {
+    let arguments = Arguments::parse(args);
+    let tail = arguments.iter().find(|argument| argument.is_tail());
+    let end = tail.map_or(args.len(), |argument| argument.position).min(args.len());
+    args.splice(end..end, flags);
 }
 
 /// The first rank of this pod, for an engine that the blueprint starts data-parallel: KServe's
@@ -161,14 +172,23 @@ fn own_exec_arguments(own: &Value, additional: &Additional) -> Option<Vec<String
 fn start_rank(
     blueprint: &Blueprint,
     position: Position,
-    below: &Value,
+    given: &Arguments,
+    own: &Value,
+    additional: &Additional,
     warnings: &mut Vec<Warning>,
 ) -> Vec<String> {
-    let given = Arguments::parse(&words(below, "args"));
     if !given.gives("--data-parallel-size") || given.gives(START_RANK) {
         return Vec::new();
     }
-    let local = blueprint.parallelism.data_local.unwrap_or(1).max(1);
+    // The author's word on the ranks of a pod counts here, too.
+    let own = Arguments::parse(&words(own, "args"));
+    let additional = Arguments::parse(additional.words());
+    let local = [&own, &additional, given]
+        .into_iter()
+        .find_map(|arguments| arguments.value("--data-parallel-size-local")?.parse().ok())
+        .or(blueprint.parallelism.data_local)
+        .unwrap_or(1)
+        .max(1);
     let rank = match position {
         Position::Single | Position::Leader => "0".to_owned(),
         Position::Worker(Some(index)) => i64::from(index).saturating_mul(local).to_string(),
@@ -176,10 +196,7 @@ fn start_rank(
         Position::Worker(None) => {
             warnings.push(Warning::new(
                 "start-rank-unknown",
-                format!(
-                    "{START_RANK} is worker index × {local}, and the index is not known in a \
-                     template; the webhook adds it to each pod"
-                ),
+                format!("{START_RANK} is left to admission: it is {local} × a pod's worker index"),
             ));
             return Vec::new();
         }
@@ -188,54 +205,80 @@ fn start_rank(
 }
 
 /// The probes and the declared port of the blueprint, and its sidecar's `--vllm-port`, follow the
-/// port that the engine's arguments name.
+/// port that the engine's arguments name: from the preset's port and from `template_port`, that of
+/// the blueprint's own arguments.
 fn follow_port(
     blueprint: &Blueprint,
+    template_port: Option<u16>,
     engine: &str,
     lower: &mut Value,
     upper: &Value,
     warnings: &mut Vec<Warning>,
 ) {
-    let usual = blueprint.engine_port();
     let below = named(lower, "containers", engine).unwrap_or(&Value::Null);
     let own = named(upper, "containers", engine).unwrap_or(&Value::Null);
     let pick = |member: &str| {
         let own = words(own, member);
         if own.is_empty() { words(below, member) } else { own }
     };
-    let (Launch::Exec { .. }, arguments) = read(&pick("command"), &pick("args")) else { return };
-    let Some(port) = vllm::port(&arguments) else { return };
+    let (launch, arguments) = read(&pick("command"), &pick("args"));
+    let in_variable = || vllm::port(&Arguments::parse(additional(own, below).words()));
+    let port = match launch {
+        Launch::Exec { .. } => vllm::port(&arguments),
+        // KServe's scripts put "$@" behind the variable, and the last one counts.
+        Launch::Shell { passes_args, expands_additional_args, .. } => vllm::port(&arguments)
+            .filter(|_| passes_args)
+            .or_else(|| in_variable().filter(|_| expands_additional_args)),
+        Launch::Other => None,
+    };
+    let Some(port) = port else { return };
+    let mut warn = |code, advice: String| {
+        warnings.push(Warning::new(code, format!("container {engine}: --port {port}: {advice}")));
+    };
+    let sidecar = SIDECARS.iter().find_map(|name| named(lower, "initContainers", name));
+    let sidecar = sidecar.map(|sidecar| {
+        sidecar::port(&sidecar::parse(&words(sidecar, "command"), &words(sidecar, "args")))
+    });
     if blueprint.role != Role::Decode && port != SERVICE_PORT {
-        warnings.push(Warning::new(
+        let service = &blueprint.service;
+        warn(
             "unusual-port",
-            format!(
-                "container {engine}: --port {port}: the Service of LLMInferenceService {} sends to \
-                 {SERVICE_PORT}; write --port {SERVICE_PORT}",
-                blueprint.service
-            ),
-        ));
+            format!("the Service of {service} sends to {SERVICE_PORT}; write that"),
+        );
+    } else if sidecar == Some(Some(port)) {
+        let usual = blueprint.engine_port();
+        warn("port-conflict", format!("the sidecar listens there; write {usual}"));
     }
-    if port == usual {
-        return;
+    for from in [Some(blueprint.engine_port()), template_port].into_iter().flatten() {
+        if from != port {
+            retarget_all(lower, engine, from, port);
+        }
     }
+}
+
+/// Whatever of the blueprint points at the engine's port `from` points at `port`.
+fn retarget_all(lower: &mut Value, engine: &str, from: u16, port: u16) {
     if let Some(container) = named_mut(lower, "containers", engine) {
         for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
             for handler in ["httpGet", "tcpSocket", "grpc"] {
                 let place = container.get_mut(probe).and_then(|probe| probe.get_mut(handler));
                 if let Some(number) = place.and_then(|handler| handler.get_mut("port")) {
-                    retarget(number, usual, port);
+                    retarget(number, from, port);
                 }
             }
         }
         if let Some(Value::Array(ports)) = container.get_mut("ports") {
             for number in ports.iter_mut().filter_map(|item| item.get_mut("containerPort")) {
-                retarget(number, usual, port);
+                retarget(number, from, port);
             }
         }
     }
-    let Some(sidecar) = named_mut(lower, "initContainers", SIDECAR) else { return };
+    let name = SIDECARS.into_iter().find(|name| named(lower, "initContainers", name).is_some());
+    let Some(sidecar) = name.and_then(|name| named_mut(lower, "initContainers", name)) else {
+        return;
+    };
     let (command, args) = (words(sidecar, "command"), words(sidecar, "args"));
-    if sidecar::vllm_port(&sidecar::parse(&command, &args)) != Some(usual) {
+    if sidecar::vllm_port(&sidecar::parse(&command, &args)) != Some(from) {
         return;
     }
     for (member, flags) in [("command", command), ("args", args)] {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::container::{list, mounts, name, named, named_mut, push};
+use super::container::{is_placeholder, list, mount_path, mounts, name, named, named_mut, push};
 use crate::catalog::Settings;
 use crate::decision::Refusal;
 use crate::presets::ReleaseSet;
@@ -13,6 +13,8 @@ const PATH: &str = "/mnt/models";
 /// Name of the init container that downloads, as KServe calls it: an author who writes one of that
 /// name adds to ours.
 const DOWNLOADER: &str = "storage-initializer";
+/// The volume it fills, as KServe calls it.
+const VOLUME: &str = "kserve-provision-location";
 
 /// Gives the engine's container of the pod spec the model at `uri`.
 ///
@@ -31,8 +33,8 @@ pub(super) fn complete(
     }
     let (volume, sub_path) = match Source::parse(uri) {
         Some(Source::Download) => {
-            add_downloader(spec, uri, settings);
-            (json!({"name": "kserve-provision-location", "emptyDir": {}}), None)
+            let volume = add_downloader(spec, uri, settings);
+            (json!({"name": volume, "emptyDir": {}}), None)
         }
         Some(Source::Claim { claim, path }) => (
             json!({
@@ -90,6 +92,8 @@ impl<'a> Source<'a> {
         Some(match scheme {
             "hf" | "s3" => Self::Download,
             "pvc" => match rest.split_once('/') {
+                // The API server refuses a way out of the claim.
+                Some((_, path)) if path.split('/').any(|part| part == "..") => return None,
                 Some((claim, path)) => Self::Claim { claim, path: Some(path.trim_matches('/')) },
                 None => Self::Claim { claim: rest, path: None },
             },
@@ -100,7 +104,8 @@ impl<'a> Source<'a> {
 }
 
 /// Adds the downloading init container behind the others, or completes the author's of that name.
-fn add_downloader(spec: &mut Value, uri: &str, settings: &Settings) {
+/// Returns the volume that it fills.
+fn add_downloader(spec: &mut Value, uri: &str, settings: &Settings) -> String {
     let ours = json!({
         "name": DOWNLOADER,
         "image": image(settings),
@@ -109,7 +114,7 @@ fn add_downloader(spec: &mut Value, uri: &str, settings: &Settings) {
             "limits": {"cpu": "1", "memory": "1Gi"},
             "requests": {"cpu": "100m", "memory": "100Mi"}
         },
-        "volumeMounts": [{"name": "kserve-provision-location", "mountPath": PATH}],
+        "volumeMounts": [{"name": VOLUME, "mountPath": PATH}],
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {
             "allowPrivilegeEscalation": false,
@@ -117,23 +122,26 @@ fn add_downloader(spec: &mut Value, uri: &str, settings: &Settings) {
             "seccompProfile": {"type": "RuntimeDefault"}
         }
     });
-    let below = json!({"initContainers": [ours]});
-    let above = json!({
-        "initContainers": list(Some(spec), "initContainers")
-            .iter().filter(|item| name(item) == Some(DOWNLOADER)).cloned().collect::<Vec<_>>()
-    });
-    if named(spec, "initContainers", DOWNLOADER).is_none() {
-        push(spec, "initContainers", ours_of(&below));
-    } else if let Ok(merged) =
-        crate::json::merge(&below, &above, crate::json::pod_spec(), crate::json::Layer::Pod)
-        && let Some(place) = named_mut(spec, "initContainers", DOWNLOADER)
+    let Some(own) = named_mut(spec, "initContainers", DOWNLOADER) else {
+        push(spec, "initContainers", ours);
+        return VOLUME.to_owned();
+    };
+    let filled = list(Some(own), "volumeMounts")
+        .iter()
+        .find(|mount| mount_path(mount) == Some(PATH))
+        .and_then(|mount| name(mount).map(str::to_owned));
+    let mut above = own.take();
+    if is_placeholder(&above)
+        && let Some(members) = above.as_object_mut()
     {
-        *place = ours_of(&merged);
+        members.shift_remove("image");
+        members.shift_remove("imagePullPolicy");
     }
-}
-
-fn ours_of(spec: &Value) -> Value {
-    list(Some(spec), "initContainers").first().cloned().unwrap_or_default()
+    let lists = [ours, above].map(|container| json!({"initContainers": [container]}));
+    let [below, above] = lists;
+    let merged = crate::json::fill(below, above, crate::json::pod_spec()).unwrap_or_default();
+    *own = list(Some(&merged), "initContainers").first().cloned().unwrap_or_default();
+    filled.unwrap_or_else(|| VOLUME.to_owned())
 }
 
 fn image(settings: &Settings) -> String {
@@ -221,7 +229,7 @@ mod tests {
 
     #[test]
     fn another_scheme_is_refused_with_those_there_are() {
-        for uri in ["gs://b/m", "/local", "hf://", "pvc:///x/"] {
+        for uri in ["gs://b/m", "/local", "hf://", "pvc://c/../x", "pvc:///x/"] {
             let outcome = complete(&mut bare(), "main", "s", uri, &Settings::default())
                 .map_err(|refusal| refusal.code);
             assert_eq!(

@@ -5,19 +5,30 @@
 
 use serde_json::{Value, json};
 
-/// Adds `network` to the annotation until it is there `count` times, in the author's own form.
+/// Adds `network` to the annotation of a pod in `namespace` until it is there `count` times, in the
+/// author's own form. A network without a namespace is one of the pod's.
 ///
 /// # Errors
 /// What is wrong with the annotation as it is written.
-pub(super) fn add(written: &str, network: &str, count: u64) -> Result<String, String> {
+pub(super) fn add(
+    written: &str,
+    network: &str,
+    count: u64,
+    namespace: &str,
+) -> Result<String, String> {
     let written = written.trim();
+    let local = |name: &str| name.strip_prefix(namespace)?.strip_prefix('/').map(str::to_owned);
+    let local = |name: &str| local(name).unwrap_or_else(|| name.to_owned());
     if written.starts_with('[') {
         let mut items: Vec<Value> = serde_json::from_str(written)
             .map_err(|error| format!("not a JSON list of networks: {error}"))?;
         if let Some(item) = items.iter().find(|item| name_of(item).is_none()) {
             return Err(format!("{item} names no network; write {{\"name\": \"{network}\"}}"));
         }
-        let there = items.iter().filter(|item| name_of(item).as_deref() == Some(network)).count();
+        let there = items
+            .iter()
+            .filter(|item| name_of(item).is_some_and(|name| local(&name) == local(network)))
+            .count();
         items.extend(missing(there, count).map(|()| entry(network)));
         return Ok(if there as u64 >= count {
             written.to_owned()
@@ -33,7 +44,8 @@ pub(super) fn add(written: &str, network: &str, count: u64) -> Result<String, St
     if let Some(name) = names.iter().find(|name| !is_name(name)) {
         return Err(format!("\"{name}\" is not NAME, NAMESPACE/NAME or NAME@INTERFACE"));
     }
-    let there = names.iter().filter(|name| without_interface(name) == network).count();
+    let there =
+        names.iter().filter(|name| local(without_interface(name)) == local(network)).count();
     if there as u64 >= count {
         return Ok(written.to_owned());
     }
@@ -92,6 +104,7 @@ mod tests {
             ("a, b@net1", 1, "a, b@net1,roce-p2"),
             ("a, roce-p2", 1, "a, roce-p2"),
             ("roce-p2@net1", 1, "roce-p2@net1"),
+            ("ns/roce-p2", 1, "ns/roce-p2"),
             ("roce-p2", 3, "roce-p2,roce-p2,roce-p2"),
             (r#"[{"name":"a"}]"#, 1, r#"[{"name":"a"},{"name":"roce-p2"}]"#),
             (
@@ -100,18 +113,18 @@ mod tests {
                 r#"[{"name":"roce-p2","ips":["1.2.3.4/24"]}]"#,
             ),
         ] {
-            assert_eq!(add(written, "roce-p2", count).as_deref(), Ok(expected), "{written}");
+            assert_eq!(add(written, "roce-p2", count, "ns").as_deref(), Ok(expected), "{written}");
         }
     }
 
     #[test]
     fn a_namespace_is_part_of_the_name() {
-        assert_eq!(add("a/n", "n", 1).as_deref(), Ok("a/n,n"));
+        assert_eq!(add("a/n", "n", 1, "ns").as_deref(), Ok("a/n,n"));
         assert_eq!(
-            add(r#"[{"name":"n","namespace":"a"}]"#, "a/n", 1).as_deref(),
+            add(r#"[{"name":"n","namespace":"a"}]"#, "a/n", 1, "ns").as_deref(),
             Ok(r#"[{"name":"n","namespace":"a"}]"#)
         );
-        assert_eq!(add("[]", "a/n", 1).as_deref(), Ok(r#"[{"name":"n","namespace":"a"}]"#));
+        assert_eq!(add("[]", "a/n", 1, "ns").as_deref(), Ok(r#"[{"name":"n","namespace":"a"}]"#));
     }
 
     #[test]
@@ -126,7 +139,7 @@ mod tests {
             "a@averylonginterfacename",
             "[{}]",
         ] {
-            assert!(add(written, "n", 1).is_err(), "{written}");
+            assert!(add(written, "n", 1, "ns").is_err(), "{written}");
         }
     }
 }

@@ -53,8 +53,12 @@ fn value(
         (Value::Array(lower), Value::Array(upper)) => match schema.kind() {
             Kind::Keyed(keyed) => items(lower, upper, keyed, trail),
             Kind::Set | Kind::Additive => Ok(union(lower, upper)),
+            // The API server keeps no empty list: the author said nothing.
+            _ if upper.is_empty() => Ok(Value::Array(lower)),
             _ => Ok(Value::Array(upper)),
         },
+        // Nor a null.
+        (lower, Value::Null) => Ok(lower),
         (_, upper) => Ok(upper),
     }
 }
