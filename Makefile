@@ -10,7 +10,7 @@ build: tools ## build the release binary, target/release/llmisvc-webhook
 
 run: tools ## serve the examples over TLS, send their reviews, show what each pod becomes
 	cargo build --locked
-	bash examples/run.sh target/debug/llmisvc-webhook
+	bash examples/run.sh $${CARGO_TARGET_DIR:-target}/debug/llmisvc-webhook
 
 test: lint ## check formatting and lints, run all tests
 	cargo test --locked --all-targets

@@ -81,6 +81,10 @@ impl Snapshot {
 /// The name among `candidates` that is nearest to `name`, if one is near enough to be a typo.
 #[must_use]
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // No name in Kubernetes is longer, and comparing takes time.
+    if name.len() > 253 {
+        return None;
+    }
     candidates
         .into_iter()
         .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))

@@ -76,6 +76,18 @@ impl Refusal {
     }
 }
 
+/// A value as it was found, in quotes, on one line and no longer than anybody reads.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    const SHOWN: usize = 80;
+    let mut shown: String = text.chars().take(SHOWN).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    // As Rust prints a string, but for what needs no escape inside a sentence.
+    format!("\"{}\"", shown.escape_debug().to_string().replace("\\'", "'"))
+}
+
 /// One defect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cause {

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use crate::catalog::{Snapshot, hint};
 use crate::compose::{Cache, ComposeError};
-use crate::decision::INJECTED;
 pub use crate::decision::{Cause, Decision, Refusal, Warning};
+use crate::decision::{INJECTED, quoted};
 use crate::workload::{self, By, Claim, Member, Workload, keys};
 
 mod complete;
@@ -110,8 +110,8 @@ fn unknown_service(snapshot: &Snapshot, namespace: &str, member: &Member) -> Ref
         "unknown-service",
         service_field(member.by),
         format!(
-            "no LLMInferenceService \"{}\" in namespace {namespace}; {}",
-            member.service,
+            "no LLMInferenceService {} in namespace {namespace}; {}",
+            quoted(&member.service),
             hint(&member.service, "services", &names)
         ),
     )

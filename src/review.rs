@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::api::{GROUP, Object, ReadError};
 use crate::catalog::Snapshot;
-use crate::decision::{Cause, Refusal, Warning};
+use crate::decision::Refusal;
 use crate::inject::{Mode, PodRequest, decide};
 use crate::json::{self, PatchError};
 use crate::workload::{By, Claim, claim};
@@ -82,7 +82,7 @@ pub fn mutate(body: &[u8], snapshot: &Snapshot) -> Result<Answer, Malformed> {
 ///
 /// # Errors
 /// As [`mutate`].
-pub fn validate(body: &[u8], snapshot: &Snapshot) -> Result<Answer, Malformed> {
+pub fn validate(body: &[u8]) -> Result<Answer, Malformed> {
     let envelope = Envelope::read(body)?;
     let request = &envelope.request;
     if !request.subresource.is_empty() {
@@ -104,31 +104,7 @@ pub fn validate(body: &[u8], snapshot: &Snapshot) -> Result<Answer, Malformed> {
             }));
         }
     };
-    let before = envelope.old_object();
-
-    let verdict =
-        catch_unwind(AssertUnwindSafe(|| check_object(snapshot, &object, before.as_ref())))
-            .unwrap_or_else(|_| Verdict::Allowed {
-                code: "internal-error",
-                patch: Vec::new(),
-                warnings: vec![Warning {
-                    code: "internal-error",
-                    message: "a rule ended unexpectedly; the object was let through unchecked"
-                        .to_owned(),
-                }],
-                blueprint: None,
-                configs: Vec::new(),
-            });
-    envelope.answer_for(&object, verdict)
-}
-
-/// What the rules found in one object.
-#[derive(Debug, Default)]
-struct Findings {
-    /// Each a reason to refuse the object.
-    causes: Vec<Cause>,
-    /// Each told, and let through.
-    warnings: Vec<Warning>,
+    envelope.answer_for(&object, check_object(&object))
 }
 
 fn decide_pod(snapshot: &Snapshot, envelope: &Envelope<'_>, pod: &Value) -> Verdict {
@@ -158,40 +134,15 @@ fn decide_pod(snapshot: &Snapshot, envelope: &Envelope<'_>, pod: &Value) -> Verd
     }
 }
 
-fn check_object(snapshot: &Snapshot, object: &Value, before: Option<&Value>) -> Verdict {
-    let read = match Object::read(object.clone()) {
-        Ok(read) => read,
-        Err(ReadError::OtherKind(_)) => return Verdict::untouched("other-kind"),
+/// An object that can be read is let through.
+fn check_object(object: &Value) -> Verdict {
+    match Object::read(object.clone()) {
+        Ok(_) => Verdict::untouched("valid"),
+        Err(ReadError::OtherKind(_)) => Verdict::untouched("other-kind"),
         Err(ReadError::Invalid(message)) => {
-            return Verdict::Refused(Refusal {
-                code: "invalid-object",
-                message,
-                causes: Vec::new(),
-            });
+            Verdict::Refused(Refusal { code: "invalid-object", message, causes: Vec::new() })
         }
-    };
-    let findings = findings(snapshot, &read, before);
-    if findings.causes.is_empty() {
-        return Verdict::Allowed {
-            code: "valid",
-            patch: Vec::new(),
-            warnings: findings.warnings,
-            blueprint: None,
-            configs: Vec::new(),
-        };
     }
-    let sentences: Vec<&str> = findings.causes.iter().map(|c| c.message.as_str()).collect();
-    Verdict::Refused(Refusal {
-        code: "invalid",
-        message: sentences.join("; "),
-        causes: findings.causes,
-    })
-}
-
-/// The one place where rules plug in: each looks at the object, at what it was before an update,
-/// and at the rest of the cluster.
-fn findings(_snapshot: &Snapshot, _object: &Object, _before: Option<&Value>) -> Findings {
-    Findings::default()
 }
 
 fn no_patch(error: &PatchError) -> Refusal {

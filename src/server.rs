@@ -123,7 +123,7 @@ impl Reviewer for Decisions {
     }
 
     fn validate(&self, body: &[u8]) -> Result<Answer, Malformed> {
-        validate(body, &self.0.snapshot())
+        validate(body)
     }
 }
 

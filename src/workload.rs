@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::api::{Topology, string_members};
 use crate::catalog::hint;
-use crate::decision::{Refusal, Warning};
+use crate::decision::{Refusal, Warning, quoted};
 
 pub mod keys;
 
@@ -197,8 +197,9 @@ impl Member {
         };
         if let Some(other) = llm_d_role.filter(|other| !role.is_llm_d(other)) {
             let message = format!(
-                "\"{other}\" disagrees with this pod's role {0}; write {0} or remove the label",
+                "{1} disagrees with this pod's role {0}; write {0} or remove the label",
                 role.as_str(),
+                quoted(&other),
             );
             let field = format!("metadata.labels[{}]", keys::LLM_D_ROLE);
             match by {
@@ -252,8 +253,9 @@ fn opted_out(pod: &Metadata<'_>, warnings: &mut Vec<Warning>) -> bool {
             Some(other) => warnings.push(Warning::new(
                 "bad-inject-value",
                 format!(
-                    "metadata.{place}[{}]: \"{other}\" is ignored; write true or false",
-                    keys::INJECT
+                    "metadata.{place}[{}]: {} is ignored; write true or false",
+                    keys::INJECT,
+                    quoted(other)
                 ),
             )),
         }
@@ -281,7 +283,7 @@ fn role_label(pod: &Metadata<'_>) -> Result<Option<Role>, Refusal> {
                     Refusal::at(
                         "unknown-role",
                         format!("metadata.{place}[{}]", keys::ROLE),
-                        format!("\"{text}\" is not a role; {}", hint(text, "roles", &roles)),
+                        format!("{} is not a role; {}", quoted(text), hint(text, "roles", &roles)),
                     )
                 })
             })
@@ -312,7 +314,7 @@ fn lws_position(pod: &Metadata<'_>, warnings: &mut Vec<Warning>) -> Option<Posit
         if index.is_none() {
             warnings.push(Warning::new(
                 "bad-worker-index",
-                format!("metadata.labels[{key}]: \"{text}\" is not an index and is ignored"),
+                format!("metadata.labels[{key}]: {} is not an index and is ignored", quoted(text)),
             ));
         }
         index

@@ -1,13 +1,14 @@
 //! The options that say which services and configs there are.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 
 use super::output::say;
 use crate::catalog::files::{DEFAULT_NAMESPACE, Loader, Problem};
 use crate::catalog::{Settings, Snapshot};
 use crate::presets::ReleaseSet;
+use crate::yaml;
 
 /// Which services and configs there are.
 #[derive(Debug, Clone, clap::Args)]
@@ -26,9 +27,13 @@ pub struct CatalogArgs {
     )]
     pub objects: Vec<PathBuf>,
 
-    /// Built-in configs, named after the release of KServe that they follow
-    #[arg(long, value_name = "SET", value_enum, default_value = "v0.17")]
-    pub presets: ReleaseSet,
+    /// Built-in configs, named after the release of KServe that they follow [default: v0.17]
+    #[arg(long, value_name = "SET", value_enum)]
+    pub presets: Option<ReleaseSet>,
+
+    /// YAML file with the operator's settings: presets, systemNamespace, fabric, …
+    #[arg(long, value_name = "FILE")]
+    pub settings: Option<PathBuf>,
 }
 
 impl CatalogArgs {
@@ -37,7 +42,7 @@ impl CatalogArgs {
     /// # Errors
     /// When a named path cannot be read, or nothing in any of them can.
     pub fn load(&self) -> anyhow::Result<Snapshot> {
-        Ok(self.finish(self.loader(DEFAULT_NAMESPACE)?))
+        self.finish(self.loader(DEFAULT_NAMESPACE)?)
     }
 
     /// As [`CatalogArgs::load`], with room for more objects; those without a namespace are in
@@ -61,13 +66,33 @@ impl CatalogArgs {
     }
 
     /// The catalog of what was gathered.
-    pub(super) fn finish(&self, loader: Loader) -> Snapshot {
-        let with_presets = |mut settings: Settings| {
-            settings.presets = self.presets;
-            settings
+    ///
+    /// # Errors
+    /// When the settings cannot be read.
+    pub(super) fn finish(&self, loader: Loader) -> anyhow::Result<Snapshot> {
+        let mut settings = match &self.settings {
+            Some(file) => read_settings(file)
+                .with_context(|| format!("--settings {}: cannot be read", file.display()))?,
+            None => Settings::default(),
         };
-        loader.finish(with_presets(Settings::default())).snapshot
+        if let Some(presets) = self.presets {
+            settings.presets = presets;
+        }
+        Ok(loader.finish(settings).snapshot)
     }
+}
+
+fn read_settings(file: &Path) -> anyhow::Result<Settings> {
+    let text = std::fs::read_to_string(file)?;
+    let mut documents = yaml::documents(&text).into_iter();
+    let value = match documents.next() {
+        None => return Ok(Settings::default()),
+        Some(document) => document.value?,
+    };
+    if documents.next().is_some() {
+        bail!("there is more than one document in it; write one");
+    }
+    serde_json::from_value(value).context("a setting is not one, or of another type")
 }
 
 /// Says problems on standard error, each a line behind `level`.

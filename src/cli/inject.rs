@@ -61,7 +61,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         loader.document(&input.file, input.line, input.value.clone());
     }
     warn(&loader.take_problems(), "warning");
-    let snapshot = catalog.finish(loader);
+    let snapshot = catalog.finish(loader)?;
 
     let mut printed = Vec::new();
     for input in inputs {

@@ -106,11 +106,8 @@ fn here(body: &[u8], catalog: &CatalogArgs) -> anyhow::Result<Vec<u8>> {
     let snapshot = catalog.load()?;
     let request: Value = serde_json::from_slice(body).unwrap_or_default();
     let group = request.pointer("/request/kind/group").and_then(Value::as_str);
-    let answer = if group == Some(GROUP) {
-        review::validate(body, &snapshot)
-    } else {
-        review::mutate(body, &snapshot)
-    };
+    let answer =
+        if group == Some(GROUP) { review::validate(body) } else { review::mutate(body, &snapshot) };
     Ok(answer?.body)
 }
 
@@ -142,10 +139,14 @@ fn decision(response: &Value, allowed: bool) -> String {
         return format!("allowed: {code}{}", configs.unwrap_or_default());
     }
     let causes = response.pointer("/status/details/causes").and_then(Value::as_array);
+    // The code is said once.
+    let (before, behind) = (format!("{code}: "), format!(" ({code})"));
     let causes = causes.into_iter().flatten().map(|cause| {
         let text = |key: &str| cause.get(key).and_then(Value::as_str).unwrap_or_default();
-        (text("field"), text("message"))
+        let message = text("message");
+        (text("field"), message.strip_suffix(&behind).unwrap_or(message))
     });
     let message = text("/status/message").unwrap_or("no message");
+    let message = message.strip_prefix(&before).unwrap_or(message);
     format!("denied: {}", refusal_words(message, code, causes))
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -113,6 +113,11 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         configs = snapshot.configs.len(),
         "loaded the catalog"
     );
+    if snapshot.services.is_empty() {
+        tracing::warn!(
+            "no service was loaded: every pod that opts in will be refused; see --objects"
+        );
+    }
     let catalog = Arc::new(FileCatalog::new(snapshot));
     let limits =
         Limits { drain_delay: Duration::from_secs(drain_delay.into()), ..Limits::default() };
@@ -163,11 +168,23 @@ fn stop() -> anyhow::Result<impl Future<Output = Stop> + Send> {
     })
 }
 
+/// A word that is no level would be taken for a module's name, and silence the log.
+fn filter(from: &str, text: &str) -> anyhow::Result<EnvFilter> {
+    const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+    let is_level = |part: &str| LEVELS.contains(&part.trim().to_ascii_lowercase().as_str());
+    if let Some(word) = text.split(',').find(|part| !part.contains('=') && !is_level(part)) {
+        bail!("{from} {word:?} is no level; write one of {}", LEVELS.join(", "));
+    }
+    EnvFilter::try_new(text).with_context(|| format!("{from} {text:?} is no filter"))
+}
+
 fn start_log(format: LogFormat, level: Option<&str>) -> anyhow::Result<()> {
     let filter = match level {
-        Some(level) => EnvFilter::try_new(level)
-            .with_context(|| format!("--log-level {level:?} is no filter; write info or debug"))?,
-        None => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
+        Some(level) => filter("--log-level", level)?,
+        None => match std::env::var("RUST_LOG") {
+            Ok(level) if !level.is_empty() => filter("RUST_LOG", &level)?,
+            _ => EnvFilter::new("info"),
+        },
     };
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match format {

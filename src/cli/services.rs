@@ -60,7 +60,7 @@ pub(super) fn each(
             }
         }
     }
-    let snapshot = catalog.finish(loader);
+    let snapshot = catalog.finish(loader)?;
     if services.is_empty() && outcome == Outcome::Fine {
         bail!("there is no LLMInferenceService in {}", file.display());
     }

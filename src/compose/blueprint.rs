@@ -101,6 +101,19 @@ impl Blueprint {
         let mut annotations = composed.annotations.clone();
         annotations.extend(strings(pool.get("annotations")));
         annotations.shift_remove(NOT_FOR_PODS);
+        let mut labels: Map<String, Value> = strings(pool.get("labels")).collect();
+        let mut warnings = composed.warnings.clone();
+        for (member, map) in [("labels", &mut labels), ("annotations", &mut annotations)] {
+            map.retain(|key, _| {
+                let reserved = is_reserved(key);
+                if reserved {
+                    let title = service.title();
+                    let message = format!("{title}: {member}[{key}]: says who a pod is; left out");
+                    warnings.push(Warning::new("reserved-key", message));
+                }
+                !reserved
+            });
+        }
         let own_download =
             at(spec, &["storageInitializer", "enabled"]).and_then(Value::as_bool) == Some(false);
         let model_uri =
@@ -108,7 +121,6 @@ impl Blueprint {
         let fabric = service
             .annotations()
             .find_map(|(key, value)| (key == keys::FABRIC).then(|| value.to_owned()));
-        let mut warnings = composed.warnings.clone();
         if pool.get("kvCacheOffloading").is_some_and(Value::is_object) && !pod_runs_a_shell(pod) {
             let path = [&["spec"], pool_path, &["kvCacheOffloading"]].concat().join(".");
             warnings.push(Warning::new(
@@ -123,7 +135,7 @@ impl Blueprint {
             service: service.key.name.clone(),
             role,
             place,
-            labels: strings(pool.get("labels")).collect(),
+            labels,
             annotations,
             spec: pod.clone(),
             model_uri: model_uri.map(str::to_owned),
@@ -168,6 +180,15 @@ impl Blueprint {
             digits
         })
     }
+}
+
+/// Keys by which a pod is recognised: a service that set them on its pods would make them another's
+/// on the second call.
+fn is_reserved(key: &str) -> bool {
+    key.starts_with(keys::PREFIX)
+        || [keys::PART_OF, keys::NAME, keys::COMPONENT, keys::KSERVE_COMPONENT, keys::LLM_D_ROLE]
+            .contains(&key)
+        || [keys::WORKER_INDEX, keys::LEADER_NAME, keys::POD_INDEX, keys::MIRROR_POD].contains(&key)
 }
 
 /// KServe's presets are scripts, and read the offloading themselves.

@@ -81,6 +81,7 @@ pub fn complete(site: &Site<'_>, pod: &Value) -> Result<Completed, Refusal> {
         Refusal::at("not-mergeable", format!("spec.{}", error.path()), error.to_string())
     })?;
     restore_pull_policies(&mut spec, author, &placeholders);
+    refuse_without_image(&spec, &engine.name, &site.blueprint.service)?;
 
     launch::copy_lws_env(&mut spec, &engine.name);
     if site.blueprint.role != Role::Both
@@ -182,6 +183,21 @@ fn restore_pull_policies(
             container.insert("imagePullPolicy".to_owned(), json!(policy));
         }
     }
+}
+
+/// A pod whose engine nobody gave an image would only fail later, and less plainly.
+fn refuse_without_image(spec: &Value, engine: &str, service: &str) -> Result<(), Refusal> {
+    if named(spec, "containers", engine).is_some_and(|container| !is_placeholder(container)) {
+        return Ok(());
+    }
+    Err(Refusal::at(
+        "no-image",
+        format!("spec.containers[{engine}].image"),
+        format!(
+            "no config and not LLMInferenceService {service} itself names an image for container \
+             main; write spec.template.containers[main].image there, or the image here"
+        ),
+    ))
 }
 
 fn drop_volumes_that_nothing_mounts(spec: &mut Value, author: &Value) {

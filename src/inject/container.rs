@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::decision::Refusal;
+use crate::decision::{Refusal, quoted};
 use crate::workload::keys;
 
 /// Name of the engine's container in KServe's presets and ours.
@@ -42,7 +42,8 @@ pub(super) fn engine(pod: &Value) -> Result<Engine, Refusal> {
                 "unknown-container",
                 format!("metadata.annotations[{}]", keys::CONTAINER),
                 format!(
-                    "no container \"{wanted}\" in this pod; containers there are: {}",
+                    "no container {} in this pod; containers there are: {}",
+                    quoted(wanted),
                     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
                 ),
             ))

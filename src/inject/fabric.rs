@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::container::{add_env, named, named_mut, object};
 use super::{Refusal, Site};
 use crate::catalog::{FabricSettings, hint};
-use crate::decision::Warning;
+use crate::decision::{Warning, quoted};
 use crate::workload::{By, keys};
 
 mod networks;
@@ -122,7 +122,7 @@ fn plan(
         let names = PROFILES.map(|(name, _)| name);
         return Err((
             "unknown-fabric",
-            format!("\"{name}\" is not a fabric profile; {}", hint(name, "profiles", &names)),
+            format!("{} is not a fabric profile; {}", quoted(name), hint(name, "profiles", &names)),
         ));
     };
     let accelerators = || match count_accelerators(pod, engine) {

@@ -73,7 +73,7 @@ fn drop_names_that_are_taken(
     }
     for (member, other) in [("containers", "initContainers"), ("initContainers", "containers")] {
         retain(lower, member, |item| {
-            !name(item).is_some_and(|name| named(upper, other, name).is_some())
+            name(item).is_none_or(|name| named(upper, other, name).is_none())
         });
     }
     Ok(())

@@ -77,7 +77,6 @@ pub(super) struct Envelope<'a> {
     version: &'static str,
     pub(super) request: Request,
     object: Option<&'a RawValue>,
-    old_object: Option<&'a RawValue>,
 }
 
 /// What is read of the request, its objects aside.
@@ -123,8 +122,6 @@ struct RawRequest<'a> {
     dry_run: Option<&'a RawValue>,
     #[serde(borrow)]
     object: Option<&'a RawValue>,
-    #[serde(borrow)]
-    old_object: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -185,7 +182,6 @@ impl<'a> Envelope<'a> {
                 dry_run: truth(request.dry_run, "request.dryRun")?,
             },
             object: request.object,
-            old_object: request.old_object,
         })
     }
 
@@ -202,12 +198,6 @@ impl<'a> Envelope<'a> {
             let (line, column) = position(self.body, raw, &error);
             ObjectError::Unreadable { message: reason(&error), line, column }
         })
-    }
-
-    /// The object as it was before an update; `None` where it cannot be read, since a rule that
-    /// compares has then nothing to compare with.
-    pub(super) fn old_object(&self) -> Option<Value> {
-        serde_json::from_str(self.old_object?.get()).ok()
     }
 
     /// The object's labels and annotations and nothing else, for an object that could not be

@@ -1,3 +1,4 @@
+use crate::decision::Warning;
 use serde_json::{Value, json};
 
 use super::*;
@@ -271,7 +272,7 @@ fn an_injection_has_its_patch_warnings_and_annotations() {
 
 #[test]
 fn validation_looks_only_at_our_kinds_being_written() {
-    let check = |body: &[u8]| validate(body, &Snapshot::default()).unwrap();
+    let check = |body: &[u8]| validate(body).unwrap();
     assert_eq!(check(&serde_json::to_vec(&review(&pod())).unwrap()).code, "other-kind");
 
     let mut ours = review(&json!(null));
@@ -420,7 +421,7 @@ proptest::proptest! {
     #[test]
     fn any_bytes_are_answered_or_told(bytes: Vec<u8>) {
         let _ = mutate(&bytes, &Snapshot::default());
-        let _ = validate(&bytes, &Snapshot::default());
+        let _ = validate(&bytes);
     }
 
     #[test]
