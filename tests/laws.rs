@@ -23,10 +23,45 @@ use serde_json::{Map, Value, json};
 
 static SNAPSHOT: LazyLock<Snapshot> = LazyLock::new(|| {
     let objects = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/objects.yaml");
-    let loaded = load(&[objects], Settings::default());
+    let folder = tempfile::tempdir().unwrap();
+    let particular = folder.path().join("particular.json");
+    std::fs::write(&particular, particular_service().to_string()).unwrap();
+    let loaded = load(&[objects, particular], Settings::default());
     assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
     loaded.snapshot
 });
+
+/// A service that has an opinion on everything that the API server has a default for, and on what a
+/// pod is recognised by.
+fn particular_service() -> Value {
+    json!({
+        "apiVersion": "serving.kserve.io/v1alpha2", "kind": "LLMInferenceService",
+        "metadata": {"name": "particular", "annotations": {"inject.llmisvc.io/fabric": "roce-multus"}},
+        "spec": {
+            "model": {"uri": "hf://a/b"},
+            "labels": {"inject.llmisvc.io/service": "other", "llm-d.ai/role": "prefill", "a": "b"},
+            "annotations": {"inject.llmisvc.io/container": "nope", "k8s.v1.cni.cncf.io/networks": "x"},
+            "template": {
+                "terminationGracePeriodSeconds": 77, "dnsPolicy": "Default", "serviceAccountName": "sa",
+                "securityContext": {"fsGroup": 1}, "priorityClassName": "high",
+                "tolerations": [toleration(10), {"key": "gpu", "operator": "Exists"}],
+                "containers": [{
+                    "name": "main", "terminationMessagePolicy": "FallbackToLogsOnError",
+                    "args": ["--port", "8100", "--seed", "9"],
+                    "env": [{"name": "VLLM_ADDITIONAL_ARGS", "value": "--max-num-seqs 4 --seed 8"}],
+                    "livenessProbe": {"timeoutSeconds": 7, "periodSeconds": 8, "failureThreshold": 9},
+                }],
+            },
+        },
+    })
+}
+
+fn toleration(seconds: u32) -> Value {
+    json!({
+        "key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute",
+        "tolerationSeconds": seconds
+    })
+}
 
 fn decided(pod: &Value) -> Result<Decision, Refusal> {
     decide(&SNAPSHOT, PodRequest { namespace: "default", pod, mode: Mode::Admission })
@@ -114,6 +149,52 @@ proptest! {
             prop_assert!(written.is_ok(), "{:?} for {} from {}", written, after, pod);
         }
     }
+}
+
+/// Whoever may create pods may send lists as long as a request can be: the work grows with them, not
+/// with their square. Doubling a list doubles the time; a square would quadruple it.
+#[test]
+fn long_lists_take_time_in_proportion() {
+    let pod = |length: usize| {
+        let many = |item: &dyn Fn(usize) -> Value| (0..length).map(item).collect::<Vec<_>>();
+        let mut containers = many(&|i| json!({"name": format!("c{i}"), "image": "x"}));
+        containers.push(json!({
+            "name": "main", "image": "auto",
+            "env": many(&|i| json!({"name": format!("E{i}"), "value": "x"})),
+            "ports": many(&|i| json!({"containerPort": i})),
+            "volumeMounts": many(&|i| json!({"name": format!("v{i}"), "mountPath": format!("/m{i}")})),
+            "args": many(&|i| json!(format!("--a{i}=1"))),
+        }));
+        let labels: serde_json::Map<String, Value> = (0..length)
+            .map(|i| (format!("l{i}"), json!("x")))
+            .chain([
+                ("inject.llmisvc.io/service".to_owned(), json!("pd")),
+                ("inject.llmisvc.io/role".to_owned(), json!("decode")),
+            ])
+            .collect();
+        json!({
+            "metadata": {"labels": labels, "annotations": {"k8s.v1.cni.cncf.io/networks": "n,".repeat(length)}},
+            "spec": {
+                "containers": containers,
+                "volumes": many(&|i| json!({"name": format!("v{i}"), "emptyDir": {}})),
+                "tolerations": many(&|i| json!({"key": format!("t{i}"), "operator": "Exists"})),
+            }
+        })
+    };
+    let time = |length: usize| {
+        let pod = pod(length);
+        let best = (0..3).map(|_| {
+            let start = std::time::Instant::now();
+            let after = injected(&pod);
+            json::patch(&pod, after, json::pod()).unwrap();
+            start.elapsed()
+        });
+        best.min().unwrap()
+    };
+    let (short, long) = (time(1_000), time(8_000));
+    // Eight times the length: 8 in proportion, 64 as a square.
+    let ratio = long.as_secs_f64() / short.as_secs_f64();
+    assert!(ratio < 30.0, "8 times the length takes {ratio:.0} times as long: {short:?}, {long:?}");
 }
 
 /// A change that another webhook or controller makes to an injected pod.
@@ -240,6 +321,11 @@ fn is_default(key: &str, value: &Value) -> bool {
             | ("periodSeconds", "10")
             | ("failureThreshold", "3")
             | ("path", "\"/\"")
+            | ("tolerationSeconds", "300")
+            | ("dnsPolicy", "\"ClusterFirst\"")
+            | ("serviceAccountName" | "serviceAccount", "\"default\"")
+            // Nor does the API server keep a null.
+            | (_, "null")
     )
 }
 
@@ -250,6 +336,7 @@ fn pods() -> impl Strategy<Value = Value> {
         ("general", None),
         ("dp", Some("decode")),
         ("dp", Some("prefill")),
+        ("particular", None),
     ]);
     let index = option::of(select(vec!["0", "1", "3"]));
     let fabric = option::of(select(vec!["none", "roce-multus", "infiniband", "gke-rdma"]));
@@ -292,6 +379,8 @@ fn pods() -> impl Strategy<Value = Value> {
                 spec.insert("serviceAccount".to_owned(), json!(account));
             }
             if defaults {
+                spec.insert("tolerations".to_owned(), json!([toleration(300)]));
+                spec.insert("imagePullSecrets".to_owned(), Value::Null);
                 spec.insert("securityContext".to_owned(), json!({}));
                 spec.insert("dnsPolicy".to_owned(), json!("ClusterFirst"));
                 spec.insert("restartPolicy".to_owned(), json!("Always"));
