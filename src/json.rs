@@ -13,5 +13,5 @@ pub use access::{at, at_mut_or_insert, named, named_mut, text};
 pub use merge::{Layer, MergeError, Side, fill, ignored_empties, merge};
 pub use patch::{Operation, PatchError, patch};
 pub use path::{FieldPath, ParsePathError, Segment};
-pub use schema::{Schema, pod, pod_spec, pod_template, service_spec};
+pub use schema::{Schema, pod, pod_spec, service_spec};
 pub use walk::{MAX_DEPTH, find_directive};

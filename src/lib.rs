@@ -1,8 +1,8 @@
 //! Admission webhook that turns labelled pods into prefill and decode workers.
 //!
 //! Bytes come in as an AdmissionReview, a decision is made by pure functions over JSON, bytes go
-//! out as a patch. `docs/architecture.md` draws the rooms; a room knows those above it in this
-//! list and nothing below.
+//! out as a patch. `docs/architecture.md` draws the rooms; a room knows those on its own floor and on
+//! the floors above it in this list, and nothing below.
 
 /// A review is many small allocations that live as long as it does: glibc's allocator takes a third
 /// longer for one, and keeps more memory.

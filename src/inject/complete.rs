@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 
 use super::container::{
-    Engine, default_pull_policy, engine, is_placeholder, list, name, named, named_mut, object,
+    Engine, default_pull_policy, engine, is_placeholder, list, name, named, named_mut,
 };
 use super::give_way::give_way;
 use super::{Mode, defaults, fabric, kv, launch, model, status};
@@ -225,14 +225,12 @@ fn drop_volumes_that_nothing_mounts(spec: &mut Value, author: &Value) {
 
 /// Labels and annotations of the blueprint that the pod has not.
 fn add_metadata(pod: &mut Value, blueprint: &Blueprint) {
-    let Some(members) = pod.as_object_mut() else { return };
-    let metadata = members.entry("metadata").or_insert_with(|| json!({}));
     for (member, given) in [("labels", &blueprint.labels), ("annotations", &blueprint.annotations)]
     {
         if given.is_empty() {
             continue;
         }
-        let Some(own) = object(metadata, member) else { continue };
+        let Some(own) = json::at_mut_or_insert(pod, &["metadata", member]) else { continue };
         for (key, value) in given {
             if !own.contains_key(key) {
                 own.insert(key.clone(), value.clone());
@@ -244,8 +242,9 @@ fn add_metadata(pod: &mut Value, blueprint: &Blueprint) {
 fn annotate(completed: &mut Value, before: &Value, blueprint: &Blueprint, engine: &Engine) {
     let again = status::blueprint_of(before).as_deref() == Some(blueprint.digest.as_str());
     let text = status::text(blueprint, before, completed);
-    let Some(metadata) = completed.get_mut("metadata") else { return };
-    let Some(annotations) = object(metadata, "annotations") else { return };
+    let Some(annotations) = json::at_mut_or_insert(completed, &["metadata", "annotations"]) else {
+        return;
+    };
     if engine.remember {
         annotations.insert(keys::CONTAINER.to_owned(), json!(engine.name));
     }

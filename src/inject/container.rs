@@ -1,8 +1,9 @@
 //! Containers of a pod: which one runs the engine, and reading and filling them by name.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::decision::{Refusal, quoted};
+use crate::json;
 use crate::workload::keys;
 
 /// Name of the engine's container in KServe's presets and ours.
@@ -89,7 +90,7 @@ pub(super) fn list<'a>(value: Option<&'a Value>, member: &str) -> &'a [Value] {
 
 /// The item of that name.
 pub(super) fn named<'a>(value: &'a Value, member: &str, wanted: &str) -> Option<&'a Value> {
-    list(Some(value), member).iter().find(|item| name(item) == Some(wanted))
+    json::named(value.get(member)?, wanted)
 }
 
 /// The item of that name, to change.
@@ -98,7 +99,7 @@ pub(super) fn named_mut<'a>(
     member: &str,
     wanted: &str,
 ) -> Option<&'a mut Value> {
-    value.get_mut(member)?.as_array_mut()?.iter_mut().find(|item| name(item) == Some(wanted))
+    json::named_mut(value.get_mut(member)?, wanted)
 }
 
 /// Adds an item at a list's end, making the list where there is none.
@@ -137,15 +138,6 @@ pub(super) fn mount_path(mount: &Value) -> Option<&str> {
         "" => "/",
         trimmed => trimmed,
     })
-}
-
-/// A member that is an object, made where it is absent or null; `None` where it is something else.
-pub(super) fn object<'a>(value: &'a mut Value, member: &str) -> Option<&'a mut Map<String, Value>> {
-    let entry = value.as_object_mut()?.entry(member).or_insert_with(|| json!({}));
-    if entry.is_null() {
-        *entry = json!({});
-    }
-    entry.as_object_mut()
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::container::{add_env, named, named_mut, object};
+use super::container::{add_env, named, named_mut};
 use super::{Refusal, Site};
 use crate::catalog::{FabricSettings, hint};
 use crate::decision::{Warning, quoted};
+use crate::json;
 use crate::workload::{By, keys};
 
 mod networks;
@@ -185,10 +186,7 @@ impl Parts {
     fn add_to(self, pod: &mut Value, engine: &str) {
         let Self { networks, annotations, resource, env } = self;
         if (networks.is_some() || !annotations.is_empty())
-            && let Some(own) = pod
-                .as_object_mut()
-                .map(|pod| pod.entry("metadata").or_insert_with(|| json!({})))
-                .and_then(|metadata| object(metadata, "annotations"))
+            && let Some(own) = json::at_mut_or_insert(pod, &["metadata", "annotations"])
         {
             for (key, value) in annotations {
                 own.entry(key).or_insert(Value::String(value));
@@ -226,7 +224,7 @@ fn networks_with(
 
 /// A resource that the author named in limits or requests is his.
 fn add_resource(container: &mut Value, resource: &str, count: u64) {
-    let Some(resources) = object(container, "resources") else { return };
+    let Some(resources) = json::at_mut_or_insert(container, &["resources"]) else { return };
     let named = |list: &str| resources.get(list).is_some_and(|list| list.get(resource).is_some());
     if named("limits") || named("requests") {
         return;

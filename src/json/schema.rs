@@ -23,12 +23,6 @@ pub fn pod() -> &'static Schema {
     &POD
 }
 
-/// A pod template, as a Deployment or a `LeaderWorkerSet` holds one: `metadata` and `spec`.
-#[must_use]
-pub fn pod_template() -> &'static Schema {
-    &POD
-}
-
 /// The spec of an `LLMInferenceService` or `LLMInferenceServiceConfig`. Its pod specs merge as such;
 /// the rest are plain maps with lists replaced whole, since KServe's types carry no patch tags
 /// (`pkg/apis/serving/v1alpha1/llm_inference_service_types.go`).
