@@ -14,7 +14,6 @@ run: tools ## serve the examples over TLS, send their reviews, show what each po
 
 test: lint ## check formatting and lints, run all tests
 	cargo test --locked --all-targets
-	cargo test --locked --doc
 
 lint: tools
 	cargo fmt --all --check

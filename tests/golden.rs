@@ -1,7 +1,7 @@
 //! The cases of `tests/golden`, each through the webhook over TLS and through the command line.
 //!
 //! A case is one YAML document: `case` names it, `objects` stand in the catalog beside
-//! `objects.yaml`, `pod` is the pod's labels, annotations and spec. What becomes of it is `decision`
+//! `objects.yaml`, `settings` are the operator's, `pod` is the pod's labels, annotations and spec. What becomes of it is `decision`
 //! with all its `warnings`, or the code of `refused` with what its message `says`; `expect` names
 //! fields of the pod that comes out (items of lists by name, mount path or port; null for absent).
 
@@ -41,17 +41,17 @@ async fn which_pods() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn presets() {
-    run("2-presets.yaml", 20).await;
+    run("2-presets.yaml", 28).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_merge() {
-    run("3-merge.yaml", 46).await;
+    run("3-merge.yaml", 48).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_the_merge() {
-    run("4-after-the-merge.yaml", 39).await;
+    run("4-after-the-merge.yaml", 42).await;
 }
 
 async fn run(file: &str, at_least: usize) {
@@ -88,6 +88,7 @@ impl Case {
             "namespace",
             "pod",
             "again",
+            "settings",
             "decision",
             "warnings",
             "refused",
@@ -104,6 +105,8 @@ impl Case {
             let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
             std::fs::write(folder.path().join("own.json"), list.to_string()).unwrap();
         }
+        let settings = members.get("settings").cloned().unwrap_or(json!({}));
+        std::fs::write(folder.path().join("settings"), settings.to_string()).unwrap();
         Self { name: members["case"].as_str().unwrap().to_owned(), members, folder }
     }
 
@@ -255,6 +258,8 @@ impl Case {
             .args(arguments)
             .args(["--presets", self.text("presets", "v0.17"), "--objects"])
             .arg(self.folder.path())
+            .arg("--settings")
+            .arg(self.folder.path().join("settings"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -378,8 +383,9 @@ impl Webhook {
             "v0.20" => ReleaseSet::V0_20,
             _ => ReleaseSet::None,
         };
-        let loaded =
-            load(&[case.folder.path().to_owned()], Settings { presets, ..Settings::default() });
+        let settings = case.members.get("settings").cloned().unwrap_or(json!({}));
+        let settings: Settings = serde_json::from_value(settings).unwrap();
+        let loaded = load(&[case.folder.path().to_owned()], Settings { presets, ..settings });
         assert!(loaded.problems.is_empty(), "{}: {:?}", case.name, loaded.problems);
         *self.catalog.0.lock().unwrap() = Arc::new(loaded.snapshot);
     }
