@@ -84,6 +84,7 @@ pub(super) fn merge(
             Some(Value::Array(_)) => "[]",
             Some(Value::String(_)) => "\"\"",
             Some(Value::Bool(_)) => "false",
+            Some(Value::Number(_)) => "0",
             _ => continue,
         };
         warnings.push(Warning::new(

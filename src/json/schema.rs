@@ -35,7 +35,8 @@ pub fn service_spec() -> &'static Schema {
 pub(super) enum Kind {
     /// A scalar, or something without rules of its own.
     Plain,
-    /// A bool that Go's types leave out when it is false: false cannot be told from absent.
+    /// A bool or a number that Go's types leave out when it is false or 0: that cannot be told from
+    /// absent.
     Flag,
     /// A map with keys of the author's choice, printed in brackets.
     Map,
@@ -198,7 +199,16 @@ static ENV: Schema =
 // fieldRef, resourceFieldRef, configMapKeyRef, secretKeyRef, fileKeyRef, and whatever comes next.
 static ENV_SOURCE: Schema = Schema::one_of(&[], OneOf::AllBut(&[]));
 
-static PROBE: Schema = Schema::one_of(&[], OneOf::These(&["exec", "httpGet", "tcpSocket", "grpc"]));
+static PROBE: Schema = Schema::one_of(
+    &[
+        ("failureThreshold", &FLAG),
+        ("initialDelaySeconds", &FLAG),
+        ("periodSeconds", &FLAG),
+        ("successThreshold", &FLAG),
+        ("timeoutSeconds", &FLAG),
+    ],
+    OneOf::These(&["exec", "httpGet", "tcpSocket", "grpc"]),
+);
 
 static LIFECYCLE: Schema = Schema::object(&[("postStart", &HANDLER), ("preStop", &HANDLER)]);
 

@@ -105,11 +105,12 @@ fn is_blank(value: &Value) -> bool {
     }
 }
 
-/// Whether a value says nothing: blank, false where Go cannot tell it from absent, or an object of
+/// Whether a value says nothing: blank, false or 0 where Go cannot tell it from absent, or an object of
 /// nothing but such members.
 fn is_empty(value: &Value, schema: &'static Schema) -> bool {
     match value {
         Value::Bool(value) => !value && matches!(schema.kind(), Kind::Flag),
+        Value::Number(number) => number.as_i64() == Some(0) && matches!(schema.kind(), Kind::Flag),
         Value::Object(members) => members.iter().all(|(name, member)| {
             !chooses(schema, name, member) && is_empty(member, schema.member(name))
         }),
