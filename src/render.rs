@@ -224,9 +224,14 @@ impl Renderer<'_> {
 fn skeleton(spec: &Value) -> Value {
     let mut container = json!({"name": "main", "image": "auto"});
     let main = spec.get("containers").and_then(|containers| named(containers, "main"));
-    let resources = main.and_then(|main| main.get("resources")).filter(|value| value.is_object());
-    if let (Some(resources), Some(members)) = (resources, container.as_object_mut()) {
-        members.insert("resources".to_owned(), resources.clone());
+    let mut amounts = Map::new();
+    for list in ["limits", "requests"] {
+        if let Some(amount) = main.and_then(|main| main.get("resources")?.get(list)) {
+            amounts.insert(list.to_owned(), amount.clone());
+        }
+    }
+    if let Some(members) = container.as_object_mut().filter(|_| !amounts.is_empty()) {
+        members.insert("resources".to_owned(), Value::Object(amounts));
     }
     let mut skeleton = json!({"containers": [container]});
     if let (Some(class), Some(members)) = (spec.get("priorityClassName"), skeleton.as_object_mut())

@@ -46,12 +46,12 @@ async fn presets() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_merge() {
-    run("3-merge.yaml", 48).await;
+    run("3-merge.yaml", 53).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_the_merge() {
-    run("4-after-the-merge.yaml", 42).await;
+    run("4-after-the-merge.yaml", 45).await;
 }
 
 async fn run(file: &str, at_least: usize) {

@@ -185,7 +185,7 @@ impl Blueprint {
 /// Keys by which a pod is recognised: a service that set them on its pods would make them another's
 /// on the second call.
 fn is_reserved(key: &str) -> bool {
-    key.starts_with(keys::PREFIX)
+    [keys::SERVICE, keys::ROLE, keys::INJECT, keys::CONTAINER, keys::STATUS].contains(&key)
         || [keys::PART_OF, keys::NAME, keys::COMPONENT, keys::KSERVE_COMPONENT, keys::LLM_D_ROLE]
             .contains(&key)
         || [keys::WORKER_INDEX, keys::LEADER_NAME, keys::POD_INDEX, keys::MIRROR_POD].contains(&key)

@@ -62,9 +62,11 @@ pub fn complete(site: &Site<'_>, pod: &Value) -> Result<Completed, Refusal> {
     let mut upper = completed.get_mut("spec").map(Value::take).unwrap_or_default();
     let mut lower = site.blueprint.spec.clone();
     launch::rename_engine(&mut lower, &engine.name);
+    let template_port = launch::port(&lower, &engine.name);
     give_way(site, &engine.name, &mut lower, &upper, &mut warnings)?;
     launch::settle(
         site.blueprint,
+        template_port,
         site.position,
         &engine.name,
         &mut lower,
@@ -187,7 +189,8 @@ fn restore_pull_policies(
 
 /// A pod whose engine nobody gave an image would only fail later, and less plainly.
 fn refuse_without_image(spec: &Value, engine: &str, service: &str) -> Result<(), Refusal> {
-    if named(spec, "containers", engine).is_some_and(|container| !is_placeholder(container)) {
+    let without = named(spec, "containers", engine).is_some_and(is_placeholder);
+    if !without && !list(Some(spec), "containers").is_empty() {
         return Ok(());
     }
     Err(Refusal::at(

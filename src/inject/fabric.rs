@@ -230,8 +230,7 @@ fn add_resource(container: &mut Value, resource: &str, count: u64) {
         return;
     }
     for list in ["limits", "requests"] {
-        let list = resources.entry(list).or_insert_with(|| json!({}));
-        if let Some(list) = list.as_object_mut() {
+        if let Some(list) = json::at_mut_or_insert(container, &["resources", list]) {
             list.insert(resource.to_owned(), json!(count.to_string()));
         }
     }

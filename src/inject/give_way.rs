@@ -8,6 +8,7 @@ use super::container::{SIDECARS, list, mount_path, name, named, named_mut};
 use crate::compose::arguments::words;
 use crate::decision::{Refusal, Warning};
 use crate::inject::Mode;
+use crate::sidecar;
 use crate::workload::By;
 
 /// Takes from the blueprint (`lower`, a pod spec) what the author's pod spec (`upper`) makes wrong.
@@ -27,11 +28,26 @@ pub(super) fn give_way(
         for own in list(Some(upper), member) {
             let below = name(own).and_then(|name| named_mut(lower, member, name));
             let Some(below) = below else { continue };
+            if name(own).is_some_and(|name| SIDECARS.contains(&name)) {
+                drop_probes_of_another_port(below, own);
+            }
             drop_mounts_that_are_taken(below, own);
             drop_arguments_of_a_replaced_command(below, own);
             drop_contradictions(below, own);
+            drop_port_names_that_are_taken(below, own);
             if site.by == By::KServe {
                 keep_probes(below, own);
+            }
+        }
+    }
+    drop_contradictions(lower, upper);
+    if is_root(upper) {
+        for member in ["containers", "initContainers"] {
+            let containers = lower.get_mut(member).and_then(Value::as_array_mut);
+            for below in containers.into_iter().flatten() {
+                if let Some(context) = below.get_mut("securityContext") {
+                    remove(context, "runAsNonRoot");
+                }
             }
         }
     }
@@ -43,7 +59,10 @@ pub(super) fn give_way(
 /// The author may call the sidecar by another of its usual names, and may run it as a container.
 fn one_sidecar(lower: &mut Value, upper: &Value) {
     let [ours, others @ ..] = SIDECARS;
-    let other = others.into_iter().find(|other| named(upper, "initContainers", other).is_some());
+    let other = others.into_iter().find(|other| {
+        named(upper, "initContainers", other).is_some()
+            && named(upper, "initContainers", ours).is_none()
+    });
     if let (Some(other), Some(Value::Object(sidecar))) =
         (other, named_mut(lower, "initContainers", ours))
     {
@@ -99,6 +118,41 @@ fn drop_arguments_of_a_replaced_command(below: &mut Value, own: &Value) {
     }
 }
 
+/// A name is one port's.
+fn drop_port_names_that_are_taken(below: &mut Value, own: &Value) {
+    let Some(Value::Array(ports)) = below.get_mut("ports") else { return };
+    for port in ports {
+        let taken = list(Some(own), "ports").iter().any(|own| {
+            own.get("name").is_some()
+                && own.get("name") == port.get("name")
+                && own.get("containerPort") != port.get("containerPort")
+        });
+        if taken {
+            remove(port, "name");
+        }
+    }
+}
+
+/// A sidecar that the author starts on another port, or with TLS, answers no probe of ours.
+fn drop_probes_of_another_port(below: &mut Value, own: &Value) {
+    let read =
+        |sidecar: &Value| sidecar::parse(&words(sidecar, "command"), &words(sidecar, "args"));
+    let (ours, theirs) = (read(below), read(own));
+    let port = sidecar::port(&theirs);
+    let other_port = port.is_some() && port != sidecar::port(&ours);
+    let secure = theirs.value(sidecar::SECURE_SERVING);
+    let other_scheme =
+        theirs.gives(sidecar::SECURE_SERVING) && secure != ours.value(sidecar::SECURE_SERVING);
+    if other_port || other_scheme {
+        for member in ["livenessProbe", "readinessProbe", "startupProbe"] {
+            remove(below, member);
+        }
+    }
+    if other_port {
+        remove(below, "ports");
+    }
+}
+
 /// Members of a security context that the API server, or the kubelet, refuses beside the author's.
 fn drop_contradictions(below: &mut Value, own: &Value) {
     let (Some(below), Some(own)) = (below.get_mut("securityContext"), own.get("securityContext"))
@@ -118,14 +172,26 @@ fn drop_contradictions(below: &mut Value, own: &Value) {
     if is("privileged", &Value::Bool(true)) || adds_admin {
         remove(below, "allowPrivilegeEscalation");
     }
+    if is("allowPrivilegeEscalation", &Value::Bool(false)) {
+        remove(below, "privileged");
+    }
     if is("runAsUser", &Value::from(0)) {
         remove(below, "runAsNonRoot");
+    }
+    if is("runAsNonRoot", &Value::Bool(true)) && below.get("runAsUser") == Some(&Value::from(0)) {
+        remove(below, "runAsUser");
     }
     for profile in ["seccompProfile", "appArmorProfile"] {
         if own.get(profile).is_some_and(Value::is_object) {
             remove(below, profile);
         }
     }
+}
+
+/// Whether the author's pod runs as root.
+fn is_root(upper: &Value) -> bool {
+    upper.get("securityContext").and_then(|context| context.get("runAsUser"))
+        == Some(&Value::from(0))
 }
 
 /// What KServe's controller says of a probe is all there is to say of it.

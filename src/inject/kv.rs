@@ -76,7 +76,8 @@ fn give_connector(container: &mut Value, warnings: &mut Vec<Warning>) {
         Launch::Shell { script, .. } if script_mentions_connector(script) => {}
         Launch::Shell { expands_additional_args: true, script, .. } => {
             // An `eval` takes a layer of quotes away; a mere expansion takes quotes as they are.
-            let quote = if script.contains("eval") { "'" } else { "" };
+            let mut words = script.split(|c: char| !c.is_ascii_alphanumeric());
+            let quote = if words.any(|word| word == "eval") { "'" } else { "" };
             let value = format!("{flag} {quote}{CONNECTOR}{quote}");
             match start.additional {
                 Additional::Absent => {

@@ -35,11 +35,19 @@ pub(super) enum Additional {
     Unknown(String),
 }
 
+/// The port that the arguments of a blueprint's engine name.
+pub(super) fn port(blueprint: &Value, engine: &str) -> Option<u16> {
+    let container = named(blueprint, "containers", engine)?;
+    vllm::port(&read(&words(container, "command"), &words(container, "args")).1)
+}
+
 /// Settles the engine's arguments: the blueprint's (`lower`, a pod spec), then what
 /// VLLM_ADDITIONAL_ARGS adds, then the author's (`upper`, his pod spec). Writes the result into
-/// `upper`'s container, lets the blueprint's probes, declared port and sidecar follow the port.
+/// `upper`'s container, lets the blueprint's probes, declared port and sidecar follow the port;
+/// `template_port` is the one that they point at besides the preset's.
 pub(super) fn settle(
     blueprint: &Blueprint,
+    template_port: Option<u16>,
     position: Position,
     engine: &str,
     lower: &mut Value,
@@ -50,7 +58,6 @@ pub(super) fn settle(
     let Some(below) = named_mut(lower, "containers", engine) else { return };
     let additional = additional(own, below);
     let (launch, given) = read(&words(below, "command"), &words(below, "args"));
-    let template_port = vllm::port(&given);
     let own_command = words(own, "command");
     let replaced = !own_command.is_empty() && own_command != words(below, "command");
 
@@ -271,6 +278,13 @@ fn retarget_all(lower: &mut Value, engine: &str, from: u16, port: u16) {
             for number in ports.iter_mut().filter_map(|item| item.get_mut("containerPort")) {
                 retarget(number, from, port);
             }
+            let mut seen = Vec::new();
+            ports.retain(|item| {
+                let identity = (item.get("containerPort").cloned(), item.get("protocol").cloned());
+                let new = !seen.contains(&identity);
+                seen.push(identity);
+                new
+            });
         }
     }
     let name = SIDECARS.into_iter().find(|name| named(lower, "initContainers", name).is_some());

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::container::{is_placeholder, list, mount_path, mounts, name, named, named_mut, push};
+use super::container::{
+    default_pull_policy, is_placeholder, list, mount_path, mounts, name, named, named_mut, push,
+};
 use crate::catalog::Settings;
 use crate::decision::Refusal;
 use crate::presets::ReleaseSet;
@@ -32,6 +34,16 @@ pub(super) fn complete(
         return Ok(());
     }
     let (volume, sub_path) = match Source::parse(uri) {
+        Some(Source::Download) if named(spec, "containers", DOWNLOADER).is_some() => {
+            return Err(Refusal::at(
+                "name-taken",
+                format!("spec.containers[{DOWNLOADER}].name"),
+                format!(
+                    "\"{DOWNLOADER}\" is the init container that downloads the model; give this one \
+                     another name"
+                ),
+            ));
+        }
         Some(Source::Download) => {
             let volume = add_downloader(spec, uri, settings);
             (json!({"name": volume, "emptyDir": {}}), None)
@@ -134,8 +146,13 @@ fn add_downloader(spec: &mut Value, uri: &str, settings: &Settings) -> String {
     if is_placeholder(&above)
         && let Some(members) = above.as_object_mut()
     {
-        members.shift_remove("image");
-        members.shift_remove("imagePullPolicy");
+        members.insert("image".to_owned(), json!(image(settings)));
+        // The API server chose it for the placeholder.
+        if let Some(policy) =
+            members.get_mut("imagePullPolicy").filter(|policy| *policy == "Always")
+        {
+            *policy = json!(default_pull_policy(&image(settings)));
+        }
     }
     let lists = [ours, above].map(|container| json!({"initContainers": [container]}));
     let [below, above] = lists;

@@ -1,7 +1,5 @@
 //! Labels and annotations that are read or written, by what they mean.
 
-/// Of all keys of our own.
-pub const PREFIX: &str = "inject.llmisvc.io/";
 /// Label: name of the service a pod belongs to. The registration selects pods by it.
 pub const SERVICE: &str = "inject.llmisvc.io/service";
 /// Label or annotation: `prefill`, `decode` or `both`.
