@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use crate::catalog::{Snapshot, hint};
 use crate::compose::{Cache, ComposeError};
-pub use crate::decision::{Cause, Decision, Refusal, Warning};
+use crate::decision::Warning;
+pub use crate::decision::{Decision, Refusal};
 use crate::decision::{INJECTED, quoted};
 use crate::workload::{self, By, Claim, Member, Workload, keys};
 
@@ -85,10 +86,10 @@ fn decide_member(
     };
     let completed = complete(&site, request.pod)?;
     warnings.extend(completed.warnings);
-    let code = match (&completed.pod, status::blueprint_of(request.pod)) {
+    let code = match (&completed.pod, completed.again) {
         (Some(_), _) => INJECTED,
-        (None, Some(digest)) if digest == blueprint.digest => "already-injected",
-        (None, _) => "already-complete",
+        (None, true) => "already-injected",
+        (None, false) => "already-complete",
     };
     Ok(Decision {
         code,

@@ -38,3 +38,8 @@ pub mod tls;
 // Floor 5: what runs.
 pub mod cli;
 pub mod server;
+
+// The integration tests read the same data.
+#[cfg(test)]
+#[path = "../tests/support/shared.rs"]
+mod shared;

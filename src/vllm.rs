@@ -64,19 +64,7 @@ pub fn port(arguments: &Arguments) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::PathBuf;
-
-    /// Data of the workspace beside the crate; `None` where it is absent.
-    pub(super) fn shared(path: &str) -> Option<PathBuf> {
-        let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared");
-        let root = std::env::var("LLMISVC_SHARED").unwrap_or_else(|_| beside.to_owned());
-        let path = PathBuf::from(root).join(path);
-        if !path.exists() {
-            eprintln!("skipped: {} is absent", path.display());
-            return None;
-        }
-        Some(path)
-    }
+    pub(super) use crate::shared::shared;
 
     pub(super) fn parse(line: &str) -> Arguments {
         Arguments::parse(&split(line).unwrap())

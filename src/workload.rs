@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::api::{Topology, string_members};
+use crate::api::Topology;
 use crate::catalog::hint;
 use crate::decision::{Refusal, Warning, quoted};
 
@@ -350,11 +350,6 @@ fn component(component: &str) -> Option<(bool, Place)> {
 
 fn component_field() -> String {
     format!("metadata.labels[{}]", keys::COMPONENT)
-}
-
-/// The labels of a pod, as pairs.
-pub fn labels(pod: &Value) -> impl Iterator<Item = (&str, &str)> {
-    string_members(pod.get("metadata").and_then(|metadata| metadata.get("labels")))
 }
 
 #[cfg(test)]

@@ -11,9 +11,13 @@
     reason = "a test that fails should say where"
 )]
 
+#[path = "support/shared.rs"]
+mod data;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use data::shared;
 use llmisvc_webhook::catalog::files::load;
 use llmisvc_webhook::catalog::{Settings, Snapshot};
 use llmisvc_webhook::compose::compose;
@@ -25,7 +29,7 @@ const RELEASES: [&str; 2] = ["v0.17.0", "v0.20.0"];
 
 #[test]
 fn every_sample_composes_to_what_kserve_makes_of_it() {
-    let Some(kserve) = kserve() else { return };
+    let Some(kserve) = shared("kserve") else { return };
     let mut compared = 0;
     for release in RELEASES {
         for sample in samples(&kserve, release) {
@@ -61,7 +65,7 @@ fn every_sample_composes_to_what_kserve_makes_of_it() {
 
 #[test]
 fn every_sample_composes_and_renders_with_the_built_in_presets() {
-    let Some(kserve) = kserve() else { return };
+    let Some(kserve) = shared("kserve") else { return };
     for (release, presets) in RELEASES.into_iter().zip([ReleaseSet::V0_17, ReleaseSet::V0_20]) {
         for sample in samples(&kserve, release) {
             let settings = Settings { presets, ..Settings::default() };
@@ -80,7 +84,7 @@ fn every_sample_composes_and_renders_with_the_built_in_presets() {
 
 #[test]
 fn workloads_have_the_names_labels_and_sizes_of_kserve() {
-    let Some(kserve) = kserve() else { return };
+    let Some(kserve) = shared("kserve") else { return };
     for release in RELEASES {
         for sample in samples(&kserve, release) {
             let file = sample.file_stem().unwrap().to_str().unwrap().to_owned();
@@ -122,17 +126,6 @@ fn workloads_have_the_names_labels_and_sizes_of_kserve() {
             }
         }
     }
-}
-
-fn kserve() -> Option<PathBuf> {
-    let shared = std::env::var_os("LLMISVC_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
-    let kserve = shared.join("kserve");
-    if !kserve.is_dir() {
-        eprintln!("skipped: no KServe data at {}", kserve.display());
-        return None;
-    }
-    Some(kserve)
 }
 
 fn samples(kserve: &Path, release: &str) -> Vec<PathBuf> {

@@ -10,9 +10,13 @@
     reason = "a test that fails should say where"
 )]
 
+#[path = "support/shared.rs"]
+mod data;
+
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
+use data::shared;
 use llmisvc_webhook::catalog::files::load;
 use llmisvc_webhook::catalog::{Settings, Snapshot};
 use llmisvc_webhook::presets::ReleaseSet;
@@ -21,29 +25,17 @@ use serde_json::{Value, json};
 
 /// KServe's own presets and the two services that the recorded pods belong to.
 fn kserve() -> Option<(PathBuf, Snapshot)> {
-    let shared = shared()?;
-    let kserve = shared.join("kserve/v0.20.0");
+    let (kserve, reviews) = (shared("kserve/v0.20.0")?, shared("reviews")?);
     let sample = "samples/llm-inference-service-dp-ep-deepseek-r1-pd-gpu-p-deepep-ht-d-pplx.yaml";
-    let paths =
-        [kserve.join("presets"), kserve.join(sample), shared.join("reviews/qwen2-7b-pd.yaml")];
+    let paths = [kserve.join("presets"), kserve.join(sample), reviews.join("qwen2-7b-pd.yaml")];
     let settings = Settings { presets: ReleaseSet::None, ..Settings::default() };
-    Some((shared.join("reviews"), loaded(&paths, settings)))
+    Some((reviews, loaded(&paths, settings)))
 }
 
 fn loaded(paths: &[PathBuf], settings: Settings) -> Snapshot {
     let loaded = load(paths, settings);
     assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
     loaded.snapshot
-}
-
-fn shared() -> Option<PathBuf> {
-    let shared = std::env::var_os("LLMISVC_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
-    if shared.join("reviews").is_dir() {
-        return Some(shared);
-    }
-    eprintln!("skipped: no recorded reviews at {}", shared.display());
-    None
 }
 
 struct Answered {
@@ -157,8 +149,7 @@ fn a_group_is_the_same_before_and_after_the_webhook_of_leaderworkerset() {
 
 #[test]
 fn skeletons_become_prefill_and_decode_workers() {
-    let Some(shared) = shared() else { return };
-    let reviews = shared.join("reviews");
+    let Some(reviews) = shared("reviews") else { return };
     let snapshot = loaded(&[reviews.join("qwen2-7b-pd.yaml")], Settings::default());
     for (file, port, sidecar) in [
         ("deployment-decode", "8001", true),

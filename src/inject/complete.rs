@@ -41,6 +41,8 @@ pub struct Site<'a> {
 pub struct Completed {
     /// `None` where it is so already.
     pub pod: Option<Value>,
+    /// It was completed by this very blueprint before.
+    pub again: bool,
     /// What its author should know.
     pub warnings: Vec<Warning>,
 }
@@ -62,11 +64,11 @@ pub fn complete(site: &Site<'_>, pod: &Value) -> Result<Completed, Refusal> {
     let mut upper = completed.get_mut("spec").map(Value::take).unwrap_or_default();
     let mut lower = site.blueprint.spec.clone();
     launch::rename_engine(&mut lower, &engine.name);
-    let template_port = launch::port(&lower, &engine.name);
+    let template = launch::template(&lower, &engine.name);
     give_way(site, &engine.name, &mut lower, &upper, &mut warnings)?;
     launch::settle(
         site.blueprint,
-        template_port,
+        &template,
         site.position,
         &engine.name,
         &mut lower,
@@ -102,10 +104,12 @@ pub fn complete(site: &Site<'_>, pod: &Value) -> Result<Completed, Refusal> {
     add_metadata(&mut completed, site.blueprint);
     fabric::complete(site, &mut completed, &engine.name, &mut warnings)?;
     if completed == *pod {
-        return Ok(Completed { pod: None, warnings });
+        return Ok(Completed { pod: None, again, warnings });
     }
-    annotate(&mut completed, pod, site.blueprint, &engine);
-    Ok(Completed { pod: Some(completed), warnings })
+    // What the first call says it added is still true.
+    let status = (!again).then(|| status::text(site.blueprint, pod, &completed));
+    annotate(&mut completed, &engine, status);
+    Ok(Completed { pod: Some(completed), again, warnings })
 }
 
 /// The API server sees to most of this, but after the webhooks; a file may hold anything.
@@ -242,17 +246,14 @@ fn add_metadata(pod: &mut Value, blueprint: &Blueprint) {
     }
 }
 
-fn annotate(completed: &mut Value, before: &Value, blueprint: &Blueprint, engine: &Engine) {
-    let again = status::blueprint_of(before).as_deref() == Some(blueprint.digest.as_str());
-    let text = status::text(blueprint, before, completed);
+fn annotate(completed: &mut Value, engine: &Engine, status: Option<String>) {
     let Some(annotations) = json::at_mut_or_insert(completed, &["metadata", "annotations"]) else {
         return;
     };
     if engine.remember {
         annotations.insert(keys::CONTAINER.to_owned(), json!(engine.name));
     }
-    // What the first call says it added is still true.
-    if !again {
-        annotations.insert(keys::STATUS.to_owned(), Value::String(text));
+    if let Some(status) = status {
+        annotations.insert(keys::STATUS.to_owned(), Value::String(status));
     }
 }

@@ -35,19 +35,19 @@ pub(super) enum Additional {
     Unknown(String),
 }
 
-/// The port that the arguments of a blueprint's engine name.
-pub(super) fn port(blueprint: &Value, engine: &str) -> Option<u16> {
-    let container = named(blueprint, "containers", engine)?;
-    vllm::port(&read(&words(container, "command"), &words(container, "args")).1)
+/// How a blueprint (a pod spec) starts its engine, before anything of it gives way.
+pub(super) fn template(blueprint: &Value, engine: &str) -> (Launch, Arguments) {
+    let container = named(blueprint, "containers", engine).unwrap_or(&Value::Null);
+    read(&words(container, "command"), &words(container, "args"))
 }
 
 /// Settles the engine's arguments: the blueprint's (`lower`, a pod spec), then what
 /// VLLM_ADDITIONAL_ARGS adds, then the author's (`upper`, his pod spec). Writes the result into
 /// `upper`'s container, lets the blueprint's probes, declared port and sidecar follow the port;
-/// `template_port` is the one that they point at besides the preset's.
+/// they point at the preset's, or at that of the template's own arguments.
 pub(super) fn settle(
     blueprint: &Blueprint,
-    template_port: Option<u16>,
+    (launch, given): &(Launch, Arguments),
     position: Position,
     engine: &str,
     lower: &mut Value,
@@ -57,12 +57,11 @@ pub(super) fn settle(
     let own = named(upper, "containers", engine).unwrap_or(&Value::Null);
     let Some(below) = named_mut(lower, "containers", engine) else { return };
     let additional = additional(own, below);
-    let (launch, given) = read(&words(below, "command"), &words(below, "args"));
     let own_command = words(own, "command");
     let replaced = !own_command.is_empty() && own_command != words(below, "command");
 
     if !replaced && matches!(launch, Launch::Exec { .. }) {
-        let rank = start_rank(blueprint, position, &given, own, &additional, warnings);
+        let rank = start_rank(blueprint, position, given, own, &additional, warnings);
         for layer in [rank, additional.words().to_vec()] {
             if let Sum::Arguments(sum) = arguments::add(below, &json!({"args": layer})) {
                 set(below, "args", sum);
@@ -82,8 +81,8 @@ pub(super) fn settle(
         Sum::OtherCommand | Sum::Unchanged => None,
     };
     if let Additional::Unknown(reason) = &additional {
-        let exec = if replaced { vllm::launch(&own_command, &words(own, "args")) } else { launch };
-        if matches!(exec, Launch::Exec { .. }) {
+        let own_launch = replaced.then(|| vllm::launch(&own_command, &words(own, "args")));
+        if matches!(own_launch.as_ref().unwrap_or(launch), Launch::Exec { .. }) {
             warnings.push(Warning::new(
                 "additional-args-ignored",
                 format!(
@@ -96,7 +95,7 @@ pub(super) fn settle(
     if let (Some(args), Some(container)) = (args, named_mut(upper, "containers", engine)) {
         set(container, "args", args);
     }
-    follow_port(blueprint, template_port, engine, lower, upper, warnings);
+    follow_port(blueprint, vllm::port(given), engine, lower, upper, warnings);
 }
 
 impl Additional {

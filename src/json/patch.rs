@@ -100,12 +100,17 @@ fn value(
         },
         (_, after) => after,
     };
+    replace(before, after, trail, operations);
+    Ok(())
+}
+
+/// Puts one value in the place of another, guarded, unless both are the same.
+fn replace(before: &Value, after: Value, trail: &Trail<'_>, operations: &mut Vec<Operation>) {
     if *before != after {
         let path = trail.pointer();
         operations.push(Operation::Test { path: path.clone(), value: before.clone() });
         operations.push(Operation::Replace { path, value: after });
     }
-    Ok(())
 }
 
 fn object(
@@ -166,11 +171,7 @@ fn places(
         let Some(new) = after.next() else {
             return Err(PatchError::Removed { path: trail.path() });
         };
-        if *old != new {
-            let path = trail.pointer();
-            operations.push(Operation::Test { path: path.clone(), value: old.clone() });
-            operations.push(Operation::Replace { path, value: new });
-        }
+        replace(old, new, &trail, operations);
     }
     append(after, trail, operations);
     Ok(())

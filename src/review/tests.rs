@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::decision::Cause;
+use crate::shared::shared;
 
 fn review(object: &Value) -> Value {
     json!({
@@ -407,14 +408,6 @@ fn recorded_reviews_are_read() {
         read += 1;
     }
     assert!(read > 0);
-}
-
-fn shared(folder: &str) -> Option<std::path::PathBuf> {
-    let root = std::env::var_os("LLMISVC_SHARED").map_or_else(
-        || std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared")),
-        Into::into,
-    );
-    Some(root.join(folder)).filter(|path| path.is_dir())
 }
 
 proptest::proptest! {

@@ -1,10 +1,10 @@
 use std::fs;
-use std::path::PathBuf;
 
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::shared::shared;
 
 struct NoFunctions;
 
@@ -41,15 +41,8 @@ const GO_ANSWERS: &str = include_str!("testdata/go-answers.jsonl");
 const INPUT: &str = include_str!("testdata/input.json");
 
 /// A file of the shared vectors, or nothing where they are not at hand.
-fn shared(name: &str) -> Option<String> {
-    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared").to_owned();
-    let root = std::env::var("LLMISVC_SHARED").unwrap_or(beside);
-    let path = PathBuf::from(root).join(name);
-    let text = fs::read_to_string(&path).ok();
-    if text.is_none() {
-        eprintln!("skipped: {} is not here", path.display());
-    }
-    text
+fn read(name: &str) -> Option<String> {
+    shared(name).map(|path| fs::read_to_string(path).unwrap())
 }
 
 /// Renders each case of `vectors` over `input` and compares with what Go said.
@@ -93,7 +86,7 @@ fn fails(source: &str, data: &serde_json::Value) -> (String, ErrorKind) {
 #[test]
 fn the_shared_vectors_agree_with_go() {
     let (Some(vectors), Some(input)) =
-        (shared("vectors/go-template.jsonl"), shared("vectors/go-template-input.json"))
+        (read("vectors/go-template.jsonl"), read("vectors/go-template-input.json"))
     else {
         return;
     };

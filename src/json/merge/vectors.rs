@@ -1,7 +1,5 @@
 //! Answers of the real apimachinery, over pod specs.
 
-use std::path::PathBuf;
-
 use serde::Deserialize;
 use serde_json::Value;
 use similar::TextDiff;
@@ -9,6 +7,7 @@ use similar::TextDiff;
 use super::{Layer, MergeError, merge};
 use crate::json::schema::pod_spec;
 use crate::json::walk::find_directive;
+use crate::shared::shared;
 
 #[derive(Deserialize)]
 struct Vector {
@@ -17,14 +16,6 @@ struct Vector {
     patch: Value,
     /// The merged spec, or `{"ERROR": …}`.
     merged: Value,
-}
-
-/// The data beside the crate, or where `LLMISVC_SHARED` says.
-fn shared() -> PathBuf {
-    std::env::var_os("LLMISVC_SHARED").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared")),
-        PathBuf::from,
-    )
 }
 
 /// What is wrong with our answer, if anything.
@@ -59,11 +50,8 @@ fn difference(wanted: &Value, ours: &Value) -> String {
 
 #[test]
 fn agrees_with_apimachinery() {
-    let path = shared().join("vectors/strategic-merge.jsonl");
-    let Ok(lines) = std::fs::read_to_string(&path) else {
-        eprintln!("skipped: no {}", path.display());
-        return;
-    };
+    let Some(path) = shared("vectors/strategic-merge.jsonl") else { return };
+    let lines = std::fs::read_to_string(&path).unwrap();
     let vectors: Vec<Vector> =
         lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(!vectors.is_empty(), "{} is empty", path.display());

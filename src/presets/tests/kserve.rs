@@ -1,27 +1,23 @@
 //! The presets against KServe's own of the same release, which lie beside the project where they
 //! are there at all.
 
-use std::path::PathBuf;
-
 use serde_json::Value;
 
 use super::{Role, by_name, pods};
 use crate::presets::ReleaseSet;
+use crate::shared::shared;
 
 /// Facts on which the presets follow KServe's own of the same release.
 #[test]
 fn facts_left_open_are_those_of_kserve() {
-    let Some(shared) = shared_data() else {
-        eprintln!("skipped: the shared test data is not here");
-        return;
-    };
+    let Some(kserve) = shared("kserve") else { return };
     for pod in pods() {
         let release = match pod.set {
             ReleaseSet::V0_17 => "v0.17.0",
             _ => "v0.20.0",
         };
         let file = pod.config.trim_start_matches("kserve-");
-        let path = shared.join(format!("kserve/{release}/presets/{file}.yaml"));
+        let path = kserve.join(format!("{release}/presets/{file}.yaml"));
         let text = std::fs::read_to_string(&path).unwrap();
         let theirs: Value = serde_saphyr::from_str(&text).unwrap();
         let theirs = theirs["spec"].pointer(pod.pointer).unwrap();
@@ -66,13 +62,4 @@ fn facts_left_open_are_those_of_kserve() {
             assert!(script.contains("VLLM_API_SERVER_COUNT:-8}"), "{label}");
         }
     }
-}
-
-/// Data that belongs to others and lies beside the project.
-fn shared_data() -> Option<PathBuf> {
-    std::env::var_os("LLMISVC_SHARED")
-        .map(PathBuf::from)
-        .into_iter()
-        .chain([PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared"))])
-        .find(|path| path.is_dir())
 }
