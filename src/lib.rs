@@ -32,7 +32,8 @@ pub mod workload;
 // Floor 3: the wire format.
 pub mod review;
 
-// Floor 4: certificates.
+// Floor 4: certificates, and the cluster.
+pub mod cluster;
 pub mod tls;
 
 // Floor 5: what runs.
