@@ -7,7 +7,7 @@ use std::time::Duration;
 use hyper::StatusCode;
 use llmisvc_webhook::catalog::{Catalog, Snapshot};
 use llmisvc_webhook::review::{Answer, Malformed};
-use llmisvc_webhook::server::{Decisions, Limits, Options, Reviewer, Server, Stop};
+use llmisvc_webhook::server::{Decisions, Limits, Named, Options, Reviewer, Server, Stop};
 use llmisvc_webhook::tls::{Authority, Certificates, service_names};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
@@ -93,16 +93,37 @@ pub(crate) async fn start() -> Running {
 
 /// Starts with limits that are not met, but for those that the test sets.
 pub(crate) async fn start_with(set: impl FnOnce(&mut Limits)) -> Running {
-    let authority = Authority::generate(1).unwrap();
-    let issued = authority.issue(&service_names("web", "ns", &[]), 1).unwrap();
-    let certificates =
-        Certificates::from_pem(issued.chain.as_bytes(), issued.key.as_bytes()).unwrap();
-    start_on(&certificates, authority.pem(), set).await
+    let (certificates, ca) = issued();
+    start_on(&certificates, ca, set).await
 }
 
 pub(crate) async fn start_on(
     certificates: &Certificates,
     ca: String,
+    set: impl FnOnce(&mut Limits),
+) -> Running {
+    let gate = Arc::new(Gate::default());
+    let decisions = Decisions::new(Arc::new(Empty(Arc::default())));
+    let reviewer = Arc::new(Tried { decisions, gate: Arc::clone(&gate) });
+    start_as(reviewer, Vec::new(), gate, (certificates, ca), set).await
+}
+
+/// Starts over a catalog that changes, with conditions of readiness.
+pub(crate) async fn start_over(
+    decisions: Decisions,
+    conditions: Vec<Named>,
+    set: impl FnOnce(&mut Limits),
+) -> Running {
+    let (certificates, ca) = issued();
+    let reviewer = Arc::new(decisions);
+    start_as(reviewer, conditions, Arc::default(), (&certificates, ca), set).await
+}
+
+async fn start_as(
+    reviewer: Arc<dyn Reviewer>,
+    conditions: Vec<Named>,
+    gate: Arc<Gate>,
+    (certificates, ca): (&Certificates, String),
     set: impl FnOnce(&mut Limits),
 ) -> Running {
     let mut limits = Limits {
@@ -119,10 +140,7 @@ pub(crate) async fn start_on(
     set(&mut limits);
     let loopback: SocketAddr = ([127, 0, 0, 1], 0).into();
     let options = Options { bind: loopback, metrics_bind: loopback, limits };
-    let gate = Arc::new(Gate::default());
-    let decisions = Decisions(Arc::new(Empty(Arc::default())));
-    let reviewer = Arc::new(Tried { decisions, gate: Arc::clone(&gate) });
-    let server = Server::bind(options, reviewer, certificates).await.unwrap();
+    let server = Server::bind(options, reviewer, certificates, conditions).await.unwrap();
     let (stop, stopped) = oneshot::channel();
     Running {
         address: server.address().unwrap(),
@@ -132,6 +150,14 @@ pub(crate) async fn start_on(
         stop: Some(stop),
         task: tokio::spawn(server.serve(async { stopped.await.unwrap_or(Stop::Now) })),
     }
+}
+
+fn issued() -> (Certificates, String) {
+    let authority = Authority::generate(1).unwrap();
+    let issued = authority.issue(&service_names("web", "ns", &[]), 1).unwrap();
+    let certificates =
+        Certificates::from_pem(issued.chain.as_bytes(), issued.key.as_bytes()).unwrap();
+    (certificates, authority.pem())
 }
 
 impl Running {
