@@ -5,13 +5,18 @@
 
 use serde_json::Value;
 
+mod document;
+mod schema;
 pub mod topology;
 
+pub use document::Document;
+pub use schema::{UnknownField, resource_definitions, unknown_fields};
 pub use topology::{Parallelism, Topology};
 
 /// API group of both kinds.
 pub const GROUP: &str = "serving.kserve.io";
-/// Versions that are read. They differ in `spec.model.criticality` alone, which no pod depends on.
+/// Versions that are read. What only one of them has (`spec.model.criticality`, `kvCacheOffloading`,
+/// the two forms of an InferencePool) is read in both.
 pub const VERSIONS: [&str; 2] = ["v1alpha1", "v1alpha2"];
 
 const SERVICE_KIND: &str = "LLMInferenceService";
@@ -53,7 +58,7 @@ pub struct Service {
     /// Where it lives.
     pub key: ObjectKey,
     /// The whole object.
-    pub object: Value,
+    pub object: Document,
 }
 
 impl Service {
@@ -157,7 +162,7 @@ impl Object {
             }
         }
         Ok(if kind == SERVICE_KIND {
-            Self::Service(Service { key, object })
+            Self::Service(Service { key, object: object.into() })
         } else {
             Self::Config(Config { key, object })
         })
