@@ -4,12 +4,14 @@
 //! again when it changes; or it is made at start, under a CA that lives as long as the process.
 
 mod authority;
+mod bundle;
 mod files;
+mod verify;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -17,8 +19,10 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, version};
 
-pub use authority::{Authority, Issued, service_names};
+pub use authority::{Authority, Issued, SKEW, service_names};
+pub use bundle::{Anchor, Anchors, encode, parse};
 pub use files::{CERTIFICATE, KEY, Watched};
+pub use verify::{Unverified, verify};
 
 /// Why there is no certificate to serve with. A message has its reason in it, and nothing of a key.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +55,20 @@ pub enum TlsError {
     /// A certificate that could not be made, for a name that is none for instance.
     #[error("failed to make a certificate: {0}")]
     Issue(rcgen::Error),
+    /// A certificate that is PEM and not X.509.
+    #[error("{what} is no X.509 certificate")]
+    Certificate {
+        /// Which one.
+        what: &'static str,
+    },
+    /// A certificate that may not sign others.
+    #[error(
+        "the certificate is that of no CA; it lacks the basic constraint CA or the key usage for signing"
+    )]
+    NoAuthority,
+    /// A CA's key that is another's.
+    #[error("the key is not that of the CA's certificate")]
+    OtherKey,
 }
 
 impl From<rcgen::Error> for TlsError {
@@ -67,13 +85,19 @@ pub struct Certificates {
 }
 
 impl Certificates {
+    /// Serves nothing yet: a handshake fails until there is a pair, see [`Certificates::replace`].
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { current: Arc::new(Current(ArcSwapOption::empty())) }
+    }
+
     /// Serves a PEM chain, leaf first, and its PEM key (PKCS #8, PKCS #1 or SEC 1).
     ///
     /// # Errors
     /// [`TlsError`] when either cannot be read, or the key is not the leaf's.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
         let pair = pair(chain, key)?;
-        Ok(Self { current: Arc::new(Current(ArcSwap::from_pointee(pair))) })
+        Ok(Self { current: Arc::new(Current(ArcSwapOption::from_pointee(pair))) })
     }
 
     /// Serves another pair from the next handshake on; on an error the last one stays.
@@ -81,7 +105,7 @@ impl Certificates {
     /// # Errors
     /// As [`Certificates::from_pem`].
     pub fn replace(&self, chain: &[u8], key: &[u8]) -> Result<(), TlsError> {
-        self.current.0.store(Arc::new(pair(chain, key)?));
+        self.current.0.store(Some(Arc::new(pair(chain, key)?)));
         Ok(())
     }
 
@@ -117,12 +141,12 @@ fn pair(chain: &[u8], key: &[u8]) -> Result<CertifiedKey, TlsError> {
     CertifiedKey::from_der(chain, key, &provider()).map_err(TlsError::Pair)
 }
 
-struct Current(ArcSwap<CertifiedKey>);
+struct Current(ArcSwapOption<CertifiedKey>);
 
 impl ResolvesServerCert for Current {
     // Whatever name was asked for: the client judges whether the certificate is for it.
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.load_full())
+        self.0.load_full()
     }
 }
 
@@ -167,7 +191,7 @@ mod tests {
         let (one, other) = (issued(), issued());
         let certificates =
             Certificates::from_pem(one.chain.as_bytes(), one.key.as_bytes()).unwrap();
-        let served = |c: &Certificates| c.current.0.load().cert.clone();
+        let served = |c: &Certificates| c.current.0.load_full().unwrap().cert.clone();
         let before = served(&certificates);
         assert!(certificates.replace(other.chain.as_bytes(), one.key.as_bytes()).is_err());
         assert_eq!(served(&certificates), before);

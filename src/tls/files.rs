@@ -125,7 +125,7 @@ mod tests {
         let (one, other) = (issued(), issued());
         write(folder.path(), &one.chain, &one.key);
         let mut watched = Watched::open(folder.path()).unwrap();
-        let served = |w: &Watched| w.certificates.current.0.load().cert.clone();
+        let served = |w: &Watched| w.certificates.current.0.load_full().unwrap().cert.clone();
         let first = served(&watched);
 
         write(folder.path(), &other.chain, &one.key);
