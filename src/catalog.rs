@@ -8,7 +8,7 @@ use crate::compose::Cache;
 
 mod settings;
 
-pub use settings::{FabricSettings, Settings};
+pub use settings::{FabricSettings, RuleSettings, Settings, Severity};
 
 pub mod files;
 
@@ -27,6 +27,13 @@ pub struct Snapshot {
     pub configs: BTreeMap<ObjectKey, Arc<Config>>,
     /// Value of the fabric label by namespace.
     pub fabrics: BTreeMap<String, String>,
+    /// Configs whose newest version cannot be used, with what is wrong with it: among the configs
+    /// is their last version that can.
+    pub stale: BTreeMap<ObjectKey, String>,
+    /// What is not known yet, where something is not: nothing can be decided for a pod that opted in.
+    pub waiting: Option<String>,
+    /// The cluster does not have the kind LLMInferenceService, so there can be no service.
+    pub no_such_kind: bool,
     /// The operator's settings.
     pub settings: Settings,
     /// Blueprints composed from this very snapshot: a pool's second pod costs no composition.

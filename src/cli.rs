@@ -7,6 +7,8 @@ mod catalog;
 mod certs;
 mod completions;
 mod compose;
+mod crds;
+mod duration;
 mod inject;
 mod input;
 mod output;
@@ -15,6 +17,7 @@ mod render;
 mod review;
 mod serve;
 mod services;
+mod sleep;
 
 use std::process::ExitCode;
 
@@ -50,13 +53,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     Certs(certs::Args),
     Review(review::Args),
     Inject(inject::Args),
     Compose(compose::Args),
     Render(render::Args),
     Presets(presets::Args),
+    Crds(crds::Args),
+    Sleep(sleep::Args),
     Completions(completions::Args),
 }
 
@@ -64,13 +69,15 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Serve(args) => serve::run(args),
+        Command::Serve(args) => serve::run(*args),
         Command::Certs(args) => certs::run(args),
         Command::Review(args) => review::run(args),
         Command::Inject(args) => inject::run(args),
         Command::Compose(args) => compose::run(args),
         Command::Render(args) => render::run(args),
         Command::Presets(args) => presets::run(args),
+        Command::Crds(args) => crds::run(args),
+        Command::Sleep(args) => Ok(sleep::run(args)),
         Command::Completions(args) => completions::run(args, &mut Cli::command()),
     };
     result.unwrap_or_else(|error| {

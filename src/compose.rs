@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use crate::api::{Config, Service, Topology, flatten_pod_templates};
+use crate::api::{Config, Service, Topology, flatten_pod_templates, kind_of};
 use crate::catalog::{Snapshot, hint};
 use crate::decision::Warning;
 use crate::json::{self, FieldPath, Layer};
@@ -144,6 +144,11 @@ fn compose_layers(snapshot: &Snapshot, service: &Service) -> Result<Composed, Co
     let mut merged = Value::Object(serde_json::Map::new());
     let mut configs = Vec::new();
     for (name, config) in layers {
+        if let Some(reason) = snapshot.stale.get(&config.key) {
+            // A warning is cut at its end: first what it means.
+            let message = format!("{}: its last good version is used: {reason}", config.title());
+            warnings.push(Warning::new("stale-config", message));
+        }
         let spec = layer::render(&config_spec(&config)?, &data, &config.title(), &mut failures);
         merged = layer::merge(merged, spec, &config.title(), &mut warnings)?;
         configs.push(name);
@@ -158,11 +163,31 @@ fn compose_layers(snapshot: &Snapshot, service: &Service) -> Result<Composed, Co
     topology = Topology { parallelism, prefill_parallelism, ..topology };
     router::complete(&mut merged, service);
     layer::write_quantities_as_strings(&mut merged);
-    let mut object = service.object.clone();
+    let mut object = service.object.to_value();
     if let Some(members) = object.as_object_mut() {
         members.insert("spec".to_owned(), merged);
     }
     Ok(Composed { object, topology, annotations, configs, warnings })
+}
+
+/// Whether a config can be used at all, whatever service it is used for.
+///
+/// # Errors
+/// [`ComposeError`] for a `spec` that is no object, a merge directive, or a template that does not
+/// parse. What a template does with a service's values is not looked at.
+pub fn check_config(config: &Config) -> Result<(), ComposeError> {
+    let (title, spec) = (config.title(), config.spec());
+    if !spec.is_null() && !spec.is_object() {
+        return Err(ComposeError {
+            code: "not-mergeable",
+            service: String::new(),
+            object: title,
+            field: "spec".to_owned(),
+            message: format!("found {}, expected an object", kind_of(spec)),
+        });
+    }
+    refuse_directives(&title, spec)?;
+    layer::parse(spec, &FieldPath::root().field("spec"), &title)
 }
 
 /// The service's annotations that its pods get, rendered like its spec.

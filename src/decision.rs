@@ -64,6 +64,9 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// Codes of refusals for what is not there: with the next snapshot it may be.
+    pub const ABSENT: [&str; 3] = ["catalog-not-ready", "unknown-service", "unknown-config"];
+
     /// A refusal for one defect at `field` of the pod.
     #[must_use]
     pub fn at(code: &'static str, field: impl Into<String>, message: impl Into<String>) -> Self {

@@ -66,6 +66,9 @@ fn decide_member(
     request: PodRequest<'_>,
     member: Member,
 ) -> Result<Decision, Refusal> {
+    if let Some(waiting) = &snapshot.waiting {
+        return Err(not_ready(waiting, &member));
+    }
     let Some(service) = snapshot.service(request.namespace, &member.service) else {
         return Err(unknown_service(snapshot, request.namespace, &member));
     };
@@ -105,7 +108,30 @@ fn service_field(by: By) -> String {
     format!("metadata.labels[{key}]")
 }
 
+fn not_ready(waiting: &str, member: &Member) -> Refusal {
+    Refusal::at(
+        "catalog-not-ready",
+        service_field(member.by),
+        format!(
+            "the webhook does not know LLMInferenceService {} yet: {waiting}; try again",
+            quoted(&member.service)
+        ),
+    )
+}
+
 fn unknown_service(snapshot: &Snapshot, namespace: &str, member: &Member) -> Refusal {
+    if snapshot.no_such_kind {
+        return Refusal::at(
+            "unknown-service",
+            service_field(member.by),
+            format!(
+                "no LLMInferenceService {} in namespace {namespace}: the cluster does not have that \
+                 kind; apply its CustomResourceDefinitions (kubectl apply --server-side -k \
+                 manifests/crds), then the service",
+                quoted(&member.service)
+            ),
+        );
+    }
     let names = snapshot.service_names(namespace);
     Refusal::at(
         "unknown-service",

@@ -27,6 +27,7 @@ pub mod compose;
 pub mod decision;
 pub mod inject;
 pub mod render;
+pub mod rules;
 pub mod workload;
 
 // Floor 3: the wire format.

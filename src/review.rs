@@ -5,22 +5,25 @@
 //! follow Kubernetes' `k8s.io/api/admission/v1` and `apimachinery/pkg/apis/meta/v1` types.
 
 mod envelope;
+mod record;
 mod response;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde_json::Value;
 
-use crate::api::{GROUP, Object, ReadError};
-use crate::catalog::Snapshot;
+use crate::api::GROUP;
+use crate::catalog::{Severity, Snapshot};
 use crate::decision::Refusal;
 use crate::inject::{Mode, PodRequest, decide};
 use crate::json::{self, PatchError};
+use crate::rules::{self, Finding};
 use crate::workload::{By, Claim, claim};
 use envelope::{Envelope, ObjectError};
 use response::Verdict;
 
 pub use envelope::Malformed;
+pub use record::{Owner, Record};
 
 /// What `/validate` looks at.
 const KINDS: [&str; 2] = ["LLMInferenceService", "LLMInferenceServiceConfig"];
@@ -42,6 +45,16 @@ pub struct Answer {
     pub namespace: String,
     /// Name of the object, else its `generateName`, else empty.
     pub name: String,
+    /// What there is to tell the pod's owner; nothing of a dry run.
+    pub record: Option<Record>,
+}
+
+impl Answer {
+    /// A refusal for what is not there: the next snapshot may have it.
+    #[must_use]
+    pub fn may_change(&self) -> bool {
+        !self.allowed && Refusal::ABSENT.contains(&self.code)
+    }
 }
 
 /// Answers `/mutate`: a pod that is about to be created.
@@ -78,11 +91,14 @@ pub fn mutate(body: &[u8], snapshot: &Snapshot) -> Result<Answer, Malformed> {
     envelope.answer_for(&pod, verdict)
 }
 
-/// Answers `/validate`: an LLMInferenceService or an LLMInferenceServiceConfig.
+/// Answers `/validate`: an LLMInferenceService or an LLMInferenceServiceConfig, created or updated.
+///
+/// What is wrong with it is found by [`rules::check`]: all of it is said at once, what is certain to
+/// fail as a refusal, the rest as warnings.
 ///
 /// # Errors
 /// As [`mutate`].
-pub fn validate(body: &[u8]) -> Result<Answer, Malformed> {
+pub fn validate(body: &[u8], snapshot: &Snapshot) -> Result<Answer, Malformed> {
     let envelope = Envelope::read(body)?;
     let request = &envelope.request;
     if !request.subresource.is_empty() {
@@ -104,7 +120,15 @@ pub fn validate(body: &[u8]) -> Result<Answer, Malformed> {
             }));
         }
     };
-    envelope.answer_for(&object, check_object(&object))
+    let old = envelope.old_object();
+    // Nobody is refused for a defect of ours.
+    let verdict = catch_unwind(AssertUnwindSafe(|| {
+        let namespace = &request.namespace;
+        let old = old.as_ref().filter(|_| request.operation == "UPDATE");
+        judge(rules::check(rules::Request { snapshot, namespace, object: &object, old }))
+    }))
+    .unwrap_or_else(|_| Verdict::untouched("internal-error"));
+    envelope.answer_for(&object, verdict)
 }
 
 fn decide_pod(snapshot: &Snapshot, envelope: &Envelope<'_>, pod: &Value) -> Verdict {
@@ -114,6 +138,7 @@ fn decide_pod(snapshot: &Snapshot, envelope: &Envelope<'_>, pod: &Value) -> Verd
         Ok(decision) => decision,
         Err(refusal) => return Verdict::Refused(refusal),
     };
+    let added = decision.pod.as_ref().and_then(record::status);
     let patch = match decision.pod.map(|after| json::patch(pod, after, json::pod())).transpose() {
         Ok(operations) => operations.unwrap_or_default(),
         Err(error) => {
@@ -131,17 +156,22 @@ fn decide_pod(snapshot: &Snapshot, envelope: &Envelope<'_>, pod: &Value) -> Verd
         warnings: decision.warnings,
         blueprint: decision.blueprint,
         configs: decision.configs,
+        added,
     }
 }
 
-/// An object that can be read is let through.
-fn check_object(object: &Value) -> Verdict {
-    match Object::read(object.clone()) {
-        Ok(_) => Verdict::untouched("valid"),
-        Err(ReadError::OtherKind(_)) => Verdict::untouched("other-kind"),
-        Err(ReadError::Invalid(message)) => {
-            Verdict::Refused(Refusal { code: "invalid-object", message, causes: Vec::new() })
-        }
+/// Refused for one finding that says so; let through with warnings for the others.
+fn judge(findings: Vec<Finding>) -> Verdict {
+    if findings.iter().any(|finding| finding.severity == Severity::Reject) {
+        return Verdict::Invalid(findings);
+    }
+    Verdict::Allowed {
+        code: "valid",
+        patch: Vec::new(),
+        warnings: findings.iter().map(response::warning).collect(),
+        blueprint: None,
+        configs: Vec::new(),
+        added: None,
     }
 }
 

@@ -7,6 +7,7 @@
 mod activity;
 mod body;
 mod deadline;
+mod decisions;
 mod listener;
 mod metrics;
 mod routes;
@@ -21,11 +22,14 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
-use crate::catalog::Catalog;
-use crate::review::{Answer, Malformed, mutate, validate};
+use crate::cluster::Condition;
 use crate::tls::Certificates;
+pub use decisions::{Changes, Decisions, Reviewer};
 use listener::Listener;
 use metrics::Metrics;
+
+/// A condition of readiness, and what it is called in `/readyz` and in the metrics.
+pub type Named = (&'static str, Condition);
 
 /// Where to listen, and within which bounds.
 #[derive(Debug, Clone)]
@@ -64,6 +68,9 @@ pub struct Limits {
     pub idle: Duration,
     /// Time for a review that does not say its own as `?timeout=`.
     pub deadline: Duration,
+    /// How long a review that is refused for what is not there waits for the catalog to change; at
+    /// most half of the time that its deadline leaves.
+    pub catch_up: Duration,
     /// How long `/readyz` says no before the listener closes, for endpoints to learn of it.
     pub drain_delay: Duration,
     /// Time for the reviews that are under way when the listener closes.
@@ -84,6 +91,7 @@ impl Default for Limits {
             body: Duration::from_secs(8),
             idle: Duration::from_mins(2),
             deadline: Duration::from_secs(10),
+            catch_up: Duration::from_secs(1),
             drain_delay: Duration::from_secs(3),
             drain: Duration::from_secs(15),
         }
@@ -99,48 +107,6 @@ pub enum Stop {
     Now,
 }
 
-/// What answers a review. It is called on the runtime's own threads and must not block.
-pub trait Reviewer: Send + Sync + 'static {
-    /// Answers `/mutate`.
-    ///
-    /// # Errors
-    /// [`Malformed`] where no AdmissionReview can be answered; sent as 400 with its text.
-    fn mutate(&self, body: &[u8]) -> Result<Answer, Malformed>;
-
-    /// Answers `/validate`.
-    ///
-    /// # Errors
-    /// As [`Reviewer::mutate`].
-    fn validate(&self, body: &[u8]) -> Result<Answer, Malformed>;
-}
-
-/// The decisions over a catalog, as a [`Reviewer`].
-pub struct Decisions(pub Arc<dyn Catalog>);
-
-impl Reviewer for Decisions {
-    fn mutate(&self, body: &[u8]) -> Result<Answer, Malformed> {
-        mutate(body, &self.0.snapshot())
-    }
-
-    fn validate(&self, body: &[u8]) -> Result<Answer, Malformed> {
-        validate(body)
-    }
-}
-
-/// Serves the decisions over a catalog until told to stop.
-///
-/// # Errors
-/// When an address cannot be listened on, or TLS cannot be set up.
-pub async fn run(
-    options: Options,
-    catalog: Arc<dyn Catalog>,
-    certificates: &Certificates,
-    stop: impl Future<Output = Stop> + Send,
-) -> anyhow::Result<()> {
-    let server = Server::bind(options, Arc::new(Decisions(catalog)), certificates).await?;
-    server.serve(stop).await
-}
-
 /// A server whose two ports are bound.
 pub struct Server {
     reviews: Listener,
@@ -150,6 +116,7 @@ pub struct Server {
 
 impl Server {
     /// Binds both ports; connections queue from here on and are served by [`Server::serve`].
+    /// `/readyz` says yes while all of the conditions hold.
     ///
     /// # Errors
     /// When an address cannot be listened on, or TLS cannot be set up.
@@ -157,16 +124,19 @@ impl Server {
         options: Options,
         reviewer: Arc<dyn Reviewer>,
         certificates: &Certificates,
+        conditions: Vec<Named>,
     ) -> anyhow::Result<Self> {
         let Options { bind, metrics_bind, limits } = options;
         let tls = TlsAcceptor::from(Arc::new(certificates.server_config()?));
         let reviews = listen(bind).await?;
         let metrics = listen(metrics_bind).await?;
         let limits = Arc::new(limits);
+        let metrics_of = Metrics::new(&conditions, reviewer.as_ref());
         let app = Arc::new(App {
             reviewer,
-            metrics: Metrics::new(),
-            ready: AtomicBool::new(true),
+            metrics: metrics_of,
+            conditions,
+            ending: AtomicBool::new(false),
             buffered: Semaphore::new(limits.buffered_bytes.min(Semaphore::MAX_PERMITS)),
             slots: Semaphore::new(limits.reviews.clamp(1, Semaphore::MAX_PERMITS)),
             limits: Arc::clone(&limits),
@@ -216,7 +186,7 @@ impl Server {
             ended = &mut reviews => anyhow::bail!("the listener ended: {ended:?}"),
             ended = &mut metrics => anyhow::bail!("the metrics listener ended: {ended:?}"),
         };
-        app.ready.store(false, Ordering::Relaxed);
+        app.ending.store(true, Ordering::Relaxed);
         tracing::info!(?how, "shutting down");
         if how == Stop::Gradually {
             tokio::time::sleep(app.limits.drain_delay).await;
@@ -237,17 +207,13 @@ impl std::fmt::Debug for Server {
     }
 }
 
-impl std::fmt::Debug for Decisions {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Decisions").finish_non_exhaustive()
-    }
-}
-
 /// What the handlers share.
 struct App {
     reviewer: Arc<dyn Reviewer>,
     metrics: Metrics,
-    ready: AtomicBool,
+    conditions: Vec<Named>,
+    /// Told to stop.
+    ending: AtomicBool,
     /// A permit a byte of a body held in memory.
     buffered: Semaphore,
     /// A permit a review being decided.

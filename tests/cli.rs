@@ -359,9 +359,12 @@ mod review {
         let mut review = review(&json!({}));
         review["request"]["kind"] = json!({"group": "serving.kserve.io", "version": "v1alpha2", "kind": "LLMInferenceService"});
         review["request"]["object"] = json!({"apiVersion": "serving.kserve.io/v1alpha2",
-            "kind": "LLMInferenceService", "metadata": {"name": 7}});
+            "kind": "LLMInferenceService", "metadata": {"name": "s"},
+            "spec": {"model": {"uri": "hf://a/b"}, "replicas": -1}});
         let run = run_with(&["review", "-"], &review.to_string()).ends(1);
-        assert_eq!(run.json()["response"]["uid"], json!("0f0f"));
+        let response = &run.json()["response"];
+        assert_eq!(response["uid"], json!("0f0f"));
+        assert_eq!(response["status"]["details"]["causes"][0]["field"], json!("spec.replicas"));
     }
 
     #[test]

@@ -369,8 +369,8 @@ impl Webhook {
         let loopback: SocketAddr = ([127, 0, 0, 1], 0).into();
         let options = Options { bind: loopback, metrics_bind: loopback, limits: Limits::default() };
         let catalog = Arc::new(Replaceable::default());
-        let decisions = Arc::new(Decisions(Arc::clone(&catalog) as Arc<dyn Catalog>));
-        let server = Server::bind(options, decisions, &certificates).await.unwrap();
+        let decisions = Arc::new(Decisions::new(Arc::clone(&catalog) as Arc<dyn Catalog>));
+        let server = Server::bind(options, decisions, &certificates, Vec::new()).await.unwrap();
         let address = server.address().unwrap();
         let (stop, stopped) = oneshot::channel();
         tokio::spawn(server.serve(async { stopped.await.unwrap_or(Stop::Now) }));

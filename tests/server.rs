@@ -7,6 +7,8 @@
     reason = "a test that fails says where"
 )]
 
+#[path = "server/catching_up.rs"]
+mod catching_up;
 #[path = "support/client.rs"]
 mod client;
 #[path = "support/running.rs"]
@@ -205,6 +207,26 @@ async fn other_types_methods_and_paths_are_refused() {
             answers(&mut client).await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_keeps_its_connection_is_told_of_the_end() {
+    let mut server = start_with(|limits| limits.drain_delay = NEVER).await;
+    let mut kept = server.connect(Protocol::Http1).await;
+    answers(&mut kept).await;
+    server.stop(Stop::Gradually);
+    let told = async {
+        loop {
+            let answered = kept.post("/mutate", good_review()).await.unwrap();
+            assert_eq!(answered.status, StatusCode::OK);
+            if let Some(connection) = answered.headers.get("connection") {
+                break assert_eq!(connection, "close");
+            }
+        }
+    };
+    timeout(PATIENCE, told).await.expect("told");
+    // Whoever has not heard of it yet is served.
+    server.serves().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@ use super::output::say;
 use crate::catalog::files::{DEFAULT_NAMESPACE, Loader, Problem};
 use crate::catalog::{Settings, Snapshot};
 use crate::presets::ReleaseSet;
+use crate::rules;
 use crate::yaml;
 
 /// Which services and configs there are.
@@ -70,6 +71,14 @@ impl CatalogArgs {
     /// # Errors
     /// When the settings cannot be read.
     pub(super) fn finish(&self, loader: Loader) -> anyhow::Result<Snapshot> {
+        Ok(loader.finish(self.settings()?).snapshot)
+    }
+
+    /// The settings.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub(super) fn settings(&self) -> anyhow::Result<Settings> {
         let mut settings = match &self.settings {
             Some(file) => read_settings(file)
                 .with_context(|| format!("--settings {}: cannot be read", file.display()))?,
@@ -78,7 +87,10 @@ impl CatalogArgs {
         if let Some(presets) = self.presets {
             settings.presets = presets;
         }
-        Ok(loader.finish(settings).snapshot)
+        for code in rules::unknown_codes(&settings) {
+            say(&format!("warning: --settings: rules: no rule has the code {code:?}"));
+        }
+        Ok(settings)
     }
 }
 

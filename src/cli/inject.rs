@@ -156,10 +156,14 @@ impl Injector<'_> {
         let Some(leads) = leader.as_ref().or(worker.as_ref()) else {
             return Ok(object);
         };
+        let others = match group.get("size").and_then(Value::as_u64) {
+            Some(2) => Position::OnlyWorker,
+            _ => Position::Worker,
+        };
         // Both are decided on before either refusal counts: the author sees both.
         let leading = self.template(&subject, leads, Position::Leader);
         let working = match &worker {
-            Some(worker) => self.template(&subject, worker, Position::Worker),
+            Some(worker) => self.template(&subject, worker, others),
             None => Ok(None),
         };
         let (leading, working) = (leading?, working?);
@@ -185,7 +189,7 @@ impl Injector<'_> {
         let title = match position {
             Position::Single => subject.to_string(),
             Position::Leader => format!("{subject} leader"),
-            Position::Worker => format!("{subject} worker"),
+            Position::Worker | Position::OnlyWorker => format!("{subject} worker"),
         };
         match decide(self.snapshot, request) {
             Ok(decision) => {

@@ -106,8 +106,11 @@ fn here(body: &[u8], catalog: &CatalogArgs) -> anyhow::Result<Vec<u8>> {
     let snapshot = catalog.load()?;
     let request: Value = serde_json::from_slice(body).unwrap_or_default();
     let group = request.pointer("/request/kind/group").and_then(Value::as_str);
-    let answer =
-        if group == Some(GROUP) { review::validate(body) } else { review::mutate(body, &snapshot) };
+    let answer = if group == Some(GROUP) {
+        review::validate(body, &snapshot)
+    } else {
+        review::mutate(body, &snapshot)
+    };
     Ok(answer?.body)
 }
 

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use super::arguments::words;
 use super::{ComposeError, Composed};
 use crate::api::{Parallelism, Service};
-use crate::catalog::Snapshot;
+use crate::catalog::{RuleSettings, Settings, Snapshot};
 use crate::decision::Warning;
 use crate::json::{at, text};
 use crate::vllm;
@@ -73,7 +73,7 @@ pub struct Blueprint {
 }
 
 impl Blueprint {
-    pub(super) fn of(
+    pub(crate) fn of(
         snapshot: &Snapshot,
         service: &Service,
         composed: &Composed,
@@ -161,11 +161,13 @@ impl Blueprint {
 
     fn compute_digest(&self, snapshot: &Snapshot) -> String {
         let mut hasher = Sha256::new();
+        // What a rule's findings become is no part of a pod.
+        let settings = Settings { rules: RuleSettings::default(), ..snapshot.settings.clone() };
         // A separator that no part can contain keeps the parts apart.
         for part in [
             env!("CARGO_PKG_VERSION").to_owned(),
             format!("{:?} {:?} {:?} {:?}", self.role, self.place, self.model_uri, self.fabric),
-            format!("{:?} {:?}", self.parallelism, snapshot.settings),
+            format!("{:?} {settings:?}", self.parallelism),
             canonical(&Value::Object(self.labels.clone())),
             canonical(&Value::Object(self.annotations.clone())),
             canonical(&self.spec),

@@ -275,7 +275,7 @@ mod tests {
 
     fn render(spec: &Value, source: &str) -> Result<String, String> {
         let object = json!({"metadata": {"name": "s", "namespace": "ns"}, "spec": spec});
-        let service = Service { key: ObjectKey::new("ns", "s"), object };
+        let service = Service { key: ObjectKey::new("ns", "s"), object: object.into() };
         let data = service_data(&service, spec, spec, &Settings::default());
         template::render(source, &data, &KserveFunctions, Options { trim: Trim::Spaces })
             .map_err(|error| error.to_string())

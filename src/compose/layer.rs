@@ -6,7 +6,10 @@ use super::{ComposeError, arguments};
 use crate::api::POD_SPECS;
 use crate::decision::Warning;
 use crate::json::{self, FieldPath, Layer, MergeError, Segment};
-use crate::template::{self, Data, KserveFunctions, Options, Trim};
+use crate::template::{self, Data, KserveFunctions, Options, Template, Trim};
+
+/// KServe renders a config as JSON text, in which a newline is `\n`: `{{-` does not eat it.
+const OPTIONS: Options = Options { trim: Trim::Spaces };
 
 /// Marks a string that did not render. Only what no later layer replaces is an error, as in KServe,
 /// which renders the merged spec. A NUL cannot stand in a Kubernetes object.
@@ -66,6 +69,42 @@ pub(super) fn render_below(
     failures: &mut Failures,
 ) -> Value {
     Renderer { data, title, failures }.value(value, path)
+}
+
+/// Whether every string of the value at `path` of the object is a template that parses, keys too.
+pub(super) fn parse(value: &Value, path: &FieldPath, title: &str) -> Result<(), ComposeError> {
+    match value {
+        Value::String(text) => parse_text(text, path, title),
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .try_for_each(|(index, item)| parse(item, &path.index(index), title)),
+        Value::Object(members) => members.iter().try_for_each(|(key, member)| {
+            let path = path.field(key);
+            parse_text(key, &path, title)?;
+            parse(member, &path, title)
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn parse_text(source: &str, path: &FieldPath, title: &str) -> Result<(), ComposeError> {
+    if !source.contains("{{") {
+        return Ok(());
+    }
+    Template::parse(source, &KserveFunctions, OPTIONS)
+        .map(drop)
+        .map_err(|error| bad_template(&error, path, title))
+}
+
+fn bad_template(error: &template::Error, path: &FieldPath, title: &str) -> ComposeError {
+    ComposeError {
+        code: "bad-template",
+        service: String::new(),
+        object: title.to_owned(),
+        field: path.to_string(),
+        message: error.to_string(),
+    }
 }
 
 /// Merges a rendered layer over those below it, engine arguments counted up.
@@ -180,17 +219,8 @@ impl Renderer<'_> {
         if !source.contains("{{") {
             return source.to_owned();
         }
-        // KServe renders the config as JSON text, in which a newline is `\n`: `{{-` does not eat it.
-        let options = Options { trim: Trim::Spaces };
-        template::render(source, self.data, &KserveFunctions, options).unwrap_or_else(|error| {
-            self.failures.mark(ComposeError {
-                code: "bad-template",
-                service: String::new(),
-                object: self.title.to_owned(),
-                field: path.to_string(),
-                message: error.to_string(),
-            })
-        })
+        template::render(source, self.data, &KserveFunctions, OPTIONS)
+            .unwrap_or_else(|error| self.failures.mark(bad_template(&error, path, self.title)))
     }
 }
 

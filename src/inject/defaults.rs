@@ -25,6 +25,28 @@ pub(super) fn unsay(upper: &mut Value, lower: &Value) {
     }
 }
 
+/// The members of an object, a pod spec or a container of it, that somebody has set: what equals the
+/// API server's default is as good as absent. `path` is the object's in the pod spec.
+pub(super) fn wishes<'a>(
+    object: Option<&'a Value>,
+    path: &[&str],
+) -> impl Iterator<Item = &'a str> {
+    let pull_policy =
+        object.and_then(|it| it.get("image")).and_then(Value::as_str).map(default_pull_policy);
+    let members = object.and_then(Value::as_object).into_iter().flatten();
+    members
+        .filter(move |(member, value)| match member.as_str() {
+            "imagePullPolicy" => value.as_str() != pull_policy,
+            // It follows serviceAccountName.
+            "serviceAccount" => false,
+            "tolerations" => {
+                value.as_array().is_none_or(|list| !list.iter().all(is_default_toleration))
+            }
+            member => default_of(path, member).as_ref() != Some(value),
+        })
+        .map(|(member, _)| member.as_str())
+}
+
 /// Walks both values side by side: members by name, items of a list by the key they merge by.
 fn walk<'a>(upper: &mut Value, lower: &'a Value, path: &mut Vec<&'a str>) {
     match (upper, lower) {

@@ -1,8 +1,11 @@
 //! The annotation that says what was injected: version, blueprint, configs, and what was added.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use super::container::{list, name};
+use super::defaults::wishes;
 use crate::compose::Blueprint;
 use crate::workload::keys;
 
@@ -37,12 +40,12 @@ fn added(before: &Value, after: &Value) -> Map<String, Value> {
     for member in ["initContainers", "containers", "volumes"] {
         note(&mut added, member, new_items(was, is, member));
     }
-    note(&mut added, "fields", new_members(was, is));
+    note(&mut added, "fields", new_fields(was, is, &[]));
     let mut inside = Map::new();
     for member in ["initContainers", "containers"] {
         // The author's containers come first, in his order.
         for (before, after) in list(was, member).iter().zip(list(is, member)) {
-            let parts = added_inside(before, after);
+            let parts = added_inside(before, after, &[member, "*"]);
             if let Some(name) = name(after).filter(|_| !parts.is_empty()) {
                 inside.insert(name.to_owned(), Value::Object(parts));
             }
@@ -55,10 +58,12 @@ fn added(before: &Value, after: &Value) -> Map<String, Value> {
 }
 
 /// What was added to a container that was there.
-fn added_inside(before: &Value, after: &Value) -> Map<String, Value> {
+fn added_inside(before: &Value, after: &Value, path: &[&str]) -> Map<String, Value> {
     let (was, is) = (Some(before), Some(after));
     let mut parts = Map::new();
-    note(&mut parts, "fields", new_members(was, is));
+    note(&mut parts, "fields", new_fields(was, is, path));
+    let (had, has) = (resources(before), resources(after));
+    note(&mut parts, "resources", has.difference(&had).map(|&name| Value::from(name)).collect());
     for list in ["env", "volumeMounts", "ports"] {
         note(&mut parts, list, new_items(was, is, list));
     }
@@ -68,10 +73,32 @@ fn added_inside(before: &Value, after: &Value) -> Map<String, Value> {
     parts
 }
 
+/// What is asked for or limited, by name.
+fn resources(container: &Value) -> BTreeSet<&str> {
+    let resources = container.get("resources");
+    ["limits", "requests"]
+        .into_iter()
+        .filter_map(|member| resources?.get(member)?.as_object())
+        .flat_map(|members| members.keys().map(String::as_str))
+        .collect()
+}
+
 fn note(into: &mut Map<String, Value>, member: &str, names: Vec<Value>) {
     if !names.is_empty() {
         into.insert(member.to_owned(), Value::Array(names));
     }
+}
+
+/// The fields that were not set and are; lists whose items are named one by one are not among them.
+///
+/// The same at admission, where the API server has filled in defaults, and before.
+fn new_fields(was: Option<&Value>, is: Option<&Value>, path: &[&str]) -> Vec<Value> {
+    const BY_ITEM: [&str; 7] =
+        ["containers", "initContainers", "volumes", "env", "volumeMounts", "ports", "resources"];
+    let was: BTreeSet<&str> = wishes(was, path).collect();
+    let is: BTreeSet<&str> = wishes(is, path).collect();
+    let new = is.difference(&was).filter(|member| !BY_ITEM.contains(member));
+    new.map(|&member| Value::from(member)).collect()
 }
 
 /// The names of the members that one object has and the other has not.

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::Answer;
+use super::record::Record;
 use super::response::{Target, Verdict, write};
 
 /// Versions of AdmissionReview that differ in nothing that is read or written here.
@@ -77,6 +78,7 @@ pub(super) struct Envelope<'a> {
     version: &'static str,
     pub(super) request: Request,
     object: Option<&'a RawValue>,
+    old_object: Option<&'a RawValue>,
 }
 
 /// What is read of the request, its objects aside.
@@ -122,6 +124,8 @@ struct RawRequest<'a> {
     dry_run: Option<&'a RawValue>,
     #[serde(borrow)]
     object: Option<&'a RawValue>,
+    #[serde(borrow)]
+    old_object: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -182,6 +186,7 @@ impl<'a> Envelope<'a> {
                 dry_run: truth(request.dry_run, "request.dryRun")?,
             },
             object: request.object,
+            old_object: request.old_object,
         })
     }
 
@@ -198,6 +203,13 @@ impl<'a> Envelope<'a> {
             let (line, column) = position(self.body, raw, &error);
             ObjectError::Unreadable { message: reason(&error), line, column }
         })
+    }
+
+    /// What the object was before; `None` where that cannot be read: it only ever makes an answer
+    /// milder.
+    pub(super) fn old_object(&self) -> Option<Value> {
+        let old: Value = serde_json::from_str(self.old_object?.get()).ok()?;
+        old.is_object().then_some(old)
     }
 
     /// The object's labels and annotations and nothing else, for an object that could not be
@@ -240,6 +252,7 @@ impl<'a> Envelope<'a> {
         };
         let code = verdict.code();
         let allowed = verdict.allowed();
+        let record = Record::of(request, object, &verdict);
         let body = write(&target, verdict).map_err(|error| Malformed::Syntax(error.to_string()))?;
         Ok(Answer {
             body,
@@ -249,6 +262,7 @@ impl<'a> Envelope<'a> {
             uid: request.uid.clone(),
             namespace: request.namespace.clone(),
             name: name.to_owned(),
+            record,
         })
     }
 }

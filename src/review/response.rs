@@ -6,8 +6,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
+use crate::catalog::Severity;
 use crate::decision::{Refusal, Warning};
 use crate::json::Operation;
+use crate::rules::Finding;
 
 /// Kubernetes recommends 120 characters a warning; the API server cuts at 256.
 const WARNING: usize = 120;
@@ -21,8 +23,12 @@ pub(super) enum Verdict {
         warnings: Vec<Warning>,
         blueprint: Option<String>,
         configs: Vec<String>,
+        /// What the pod's status annotation says was added.
+        added: Option<String>,
     },
     Refused(Refusal),
+    /// Refused for what is wrong with it; those findings that are no reason to are warnings.
+    Invalid(Vec<Finding>),
 }
 
 impl Verdict {
@@ -33,6 +39,7 @@ impl Verdict {
             warnings: Vec::new(),
             blueprint: None,
             configs: Vec::new(),
+            added: None,
         }
     }
 
@@ -40,6 +47,7 @@ impl Verdict {
         match self {
             Self::Allowed { code, .. } => code,
             Self::Refused(refusal) => refusal.code,
+            Self::Invalid(_) => "invalid",
         }
     }
 
@@ -85,6 +93,16 @@ pub(super) fn write(target: &Target<'_>, verdict: Verdict) -> Result<Vec<u8>, se
             }
         }
         Verdict::Refused(refusal) => response.status = Some(Status::of(target, refusal)),
+        Verdict::Invalid(findings) => {
+            let (causes, others): (Vec<_>, Vec<_>) =
+                findings.into_iter().partition(|finding| finding.severity == Severity::Reject);
+            let mut codes: Vec<&str> = causes.iter().map(|cause| cause.code).collect();
+            codes.sort_unstable();
+            codes.dedup();
+            audit.insert("rules", codes.join(","));
+            response.warnings = others.iter().map(|other| line(&warning(other))).collect();
+            response.status = Some(Status::invalid(target, &causes));
+        }
     }
     response.audit_annotations = audit;
     serde_json::to_vec(&Review { api_version: target.version, kind: "AdmissionReview", response })
@@ -167,6 +185,35 @@ impl<'a> Status<'a> {
                 field: cause.field,
             })
             .collect();
+        Self::of_causes(target, message, causes)
+    }
+
+    /// 422 `Invalid` with a cause a finding. Its message is what a client prints that knows nothing
+    /// of causes: the findings in one line, as the API server's own validation joins them.
+    fn invalid(target: &Target<'a>, findings: &[Finding]) -> Self {
+        let causes: Vec<StatusCause<'a>> = findings
+            .iter()
+            .map(|finding| StatusCause {
+                reason: finding.reason.as_str(),
+                message: single_line(&format!("{} ({})", finding.text(), finding.code)),
+                field: finding.field.to_string(),
+            })
+            .collect();
+        let told = |cause: &StatusCause<'_>| format!("{}: {}", cause.field, cause.message);
+        let message = match causes.as_slice() {
+            [only] => told(only),
+            all => format!("[{}]", all.iter().map(told).collect::<Vec<_>>().join(", ")),
+        };
+        let kind = if target.group.is_empty() {
+            target.kind.to_owned()
+        } else {
+            format!("{}.{}", target.kind, target.group)
+        };
+        let message = format!("{kind} \"{}\" is invalid: {message}", target.name);
+        Self::of_causes(target, message, causes)
+    }
+
+    fn of_causes(target: &Target<'a>, message: String, causes: Vec<StatusCause<'a>>) -> Self {
         Self {
             outcome: "Failure",
             message,
@@ -182,17 +229,26 @@ impl<'a> Status<'a> {
     }
 }
 
+/// A finding as a warning.
+pub(super) fn warning(finding: &Finding) -> Warning {
+    Warning::new(finding.code, format!("{}: {}", finding.field, finding.text()))
+}
+
 /// One warning as one line of at most 120 characters. The API server sends it in an HTTP header,
 /// where a control character has no place.
 fn line(warning: &Warning) -> String {
-    let text = warning.to_string();
-    let characters = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    let mut line: String = characters.clone().take(WARNING).collect();
-    if characters.count() > WARNING {
+    let text = single_line(&warning.to_string());
+    let mut line: String = text.chars().take(WARNING).collect();
+    if text.chars().count() > WARNING {
         line.pop();
         line.push('…');
     }
     line
+}
+
+/// kubectl prints a cause a line.
+fn single_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

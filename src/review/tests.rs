@@ -252,6 +252,7 @@ fn an_injection_has_its_patch_warnings_and_annotations() {
         warnings: vec![Warning { code: "w", message: "m".to_owned() }],
         blueprint: Some("sha256:1".to_owned()),
         configs: vec!["a".to_owned(), "b".to_owned()],
+        added: None,
     };
     let answer = envelope.answer_for(&pod(), verdict).unwrap();
     let value: Value = serde_json::from_slice(&answer.body).unwrap();
@@ -273,7 +274,7 @@ fn an_injection_has_its_patch_warnings_and_annotations() {
 
 #[test]
 fn validation_looks_only_at_our_kinds_being_written() {
-    let check = |body: &[u8]| validate(body).unwrap();
+    let check = |body: &[u8]| validate(body, &Snapshot::default()).unwrap();
     assert_eq!(check(&serde_json::to_vec(&review(&pod())).unwrap()).code, "other-kind");
 
     let mut ours = review(&json!(null));
@@ -414,7 +415,7 @@ proptest::proptest! {
     #[test]
     fn any_bytes_are_answered_or_told(bytes: Vec<u8>) {
         let _ = mutate(&bytes, &Snapshot::default());
-        let _ = validate(&bytes);
+        let _ = validate(&bytes, &Snapshot::default());
     }
 
     #[test]

@@ -60,6 +60,15 @@ impl Activity {
         (state.idle_since.elapsed() >= idle).then_some(Overdue::Idle)
     }
 
+    /// How long no request has ended or begun to come in; nothing while one is under way.
+    pub(super) fn quiet_for(&self) -> Duration {
+        let state = self.state();
+        if state.in_flight > 0 || state.head_since.is_some() {
+            return Duration::ZERO;
+        }
+        state.idle_since.elapsed()
+    }
+
     fn received(&self) {
         let mut state = self.state();
         if state.in_flight == 0 && state.head_since.is_none() {

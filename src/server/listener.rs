@@ -3,9 +3,12 @@
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::HeaderValue;
+use axum::http::header::CONNECTION;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
@@ -27,6 +30,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const CROWDED_IDLE: Duration = Duration::from_secs(1);
 /// Time for an idle connection to take its leave.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// How long a connection is silent before the end of the listener closes it.
+const LAST_CALL: Duration = Duration::from_secs(1);
 /// Bound on a request's headers, in bytes. The API server's have less than 1 KiB.
 const HEAD_BYTES: u32 = 32 * 1024;
 /// Read buffer of an HTTP/1 connection, in bytes.
@@ -162,12 +167,23 @@ impl Shared {
         let activity = Activity::new();
         let observer = (!http2).then(|| Arc::clone(&activity));
         let io = TokioIo::new(Observed::new(stream, observer));
+        let keeps = !http2 && self.tls.is_some();
         let service = service_fn(|request| {
             let busy = activity.begin();
             let answer = self.router.clone().oneshot(request);
+            let app = Arc::clone(&self.app);
             async move {
-                let answer = answer.await;
+                let mut answer = answer.await;
                 drop(busy);
+                // A client that hears so with its answer goes elsewhere with its next request. One
+                // whose connection is closed in between may have sent it already, and a review is
+                // not sent twice.
+                if keeps
+                    && app.ending.load(Ordering::Relaxed)
+                    && let Ok(answer) = &mut answer
+                {
+                    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
                 answer
             }
         });
@@ -180,7 +196,7 @@ impl Shared {
                 }
                 return;
             }
-            _ = end.wait_for(|end| *end) => limits.drain,
+            () = self.last_call(&mut end, &activity, http2) => limits.drain,
             overdue = self.overdue(&activity) => match overdue {
                 Overdue::Head => return,
                 Overdue::Idle => FAREWELL,
@@ -189,6 +205,20 @@ impl Shared {
         // GOAWAY, or `connection: close`: what is under way is answered, nothing new is taken.
         connection.as_mut().graceful_shutdown();
         let _ = timeout(farewell, connection).await;
+    }
+
+    /// Resolves after the end of the listener, on HTTP/1 once nothing was asked for a while: what is
+    /// on its way then is still answered. HTTP/2 has GOAWAY, which says what was not read.
+    async fn last_call(&self, end: &mut watch::Receiver<bool>, activity: &Activity, http2: bool) {
+        // Closed, it has ended as well.
+        let _ = end.wait_for(|end| *end).await;
+        if http2 {
+            return;
+        }
+        let silence = LAST_CALL.min(self.app.limits.drain / 2);
+        while activity.quiet_for() < silence {
+            sleep(silence.saturating_sub(activity.quiet_for())).await;
+        }
     }
 
     /// Resolves when the connection has done nothing for too long.

@@ -6,12 +6,15 @@ use std::time::Duration;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+
+use super::{Named, Reviewer};
 
 /// Of the text that [`Metrics::text`] gives.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -44,7 +47,8 @@ struct PathLabels {
 }
 
 impl Metrics {
-    pub(super) fn new() -> Self {
+    /// What the server counts, the reviewer's own numbers, and a gauge a condition.
+    pub(super) fn new(conditions: &[Named], reviewer: &dyn Reviewer) -> Self {
         let mut registry = Registry::with_prefix("llmisvc_webhook");
         let reviews = Family::default();
         let durations = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> _);
@@ -79,6 +83,8 @@ impl Metrics {
             Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]),
         );
         registry.register_collector(Box::new(ResidentMemory));
+        registry.register_collector(Box::new(Ready(conditions.to_vec())));
+        reviewer.measure(&mut registry);
         Self { registry, reviews, durations, in_flight, handshake_failures, rejected_connections }
     }
 
@@ -111,6 +117,29 @@ impl Drop for InFlight {
     }
 }
 
+/// Whether each condition of readiness holds, looked at when asked for.
+#[derive(Debug)]
+struct Ready(Vec<Named>);
+
+impl Collector for Ready {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let mut family = encoder.encode_descriptor(
+            "ready",
+            "Whether a condition of readiness holds: 1 or 0",
+            None,
+            MetricType::Gauge,
+        )?;
+        for (name, condition) in &self.0 {
+            let holds = ConstGauge::new(i64::from(condition.borrow().is_ok()));
+            holds.encode(family.encode_family(&[("condition", *name)])?)?;
+        }
+        Ok(())
+    }
+}
+
 /// The process' resident memory, read when asked for; absent where the system does not tell.
 #[derive(Debug)]
 struct ResidentMemory;
@@ -123,7 +152,7 @@ impl Collector for ResidentMemory {
             "resident_memory",
             "Resident memory of the process",
             Some(&Unit::Bytes),
-            prometheus_client::metrics::MetricType::Gauge,
+            MetricType::Gauge,
         )?;
         gauge.encode(metric)
     }
@@ -139,11 +168,19 @@ fn resident_bytes() -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::watch;
+
     use super::*;
+    use crate::catalog::files::FileCatalog;
+    use crate::server::Decisions;
 
     #[test]
     fn the_text_has_what_was_counted() {
-        let metrics = Metrics::new();
+        let (sender, condition) = watch::channel(Err("waiting".to_owned()));
+        let decisions = Decisions::new(Arc::new(FileCatalog::default()));
+        let metrics = Metrics::new(&[("catalog", condition)], &decisions);
         metrics.answered("mutate", "injected", Duration::from_micros(300));
         metrics.answered("mutate", "injected", Duration::from_micros(300));
         let in_flight = metrics.begin();
@@ -156,10 +193,17 @@ mod tests {
             "llmisvc_webhook_rejected_connections_total 0",
             "llmisvc_webhook_build_info{version=",
             "llmisvc_webhook_resident_memory_bytes ",
+            r#"llmisvc_webhook_ready{condition="catalog"} 0"#,
+            r#"llmisvc_webhook_catalog_objects{kind="LLMInferenceService"} 0"#,
+            "llmisvc_webhook_catalog_stale_configs 0",
         ] {
             assert!(text.lines().any(|found| found.starts_with(line)), "{line} in\n{text}");
         }
         drop(in_flight);
-        assert!(metrics.text().unwrap().contains("llmisvc_webhook_reviews_in_flight 0"));
+        sender.send(Ok(())).unwrap();
+        let text = metrics.text().unwrap();
+        for line in ["llmisvc_webhook_reviews_in_flight 0", r#"ready{condition="catalog"} 1"#] {
+            assert!(text.contains(line), "{line} in\n{text}");
+        }
     }
 }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::body::{BodyError, drain, read};
 use super::deadline::budget;
-use super::{App, metrics};
+use super::{App, Changes, metrics};
 use crate::review::Answer;
 
 /// A name in a log line is cut at the length that Kubernetes allows a name, in bytes.
@@ -49,10 +49,22 @@ fn health() -> Router<Arc<App>> {
 }
 
 async fn ready(State(app): State<Arc<App>>) -> Response {
-    if app.ready.load(Ordering::Relaxed) {
+    let mut unmet = String::new();
+    if app.ending.load(Ordering::Relaxed) {
+        unmet.push_str("shutting down\n");
+    }
+    for (name, condition) in &app.conditions {
+        if let Err(reason) = &*condition.borrow() {
+            unmet.push_str(name);
+            unmet.push_str(": ");
+            unmet.push_str(&reason.replace('\n', " "));
+            unmet.push('\n');
+        }
+    }
+    if unmet.is_empty() {
         return "ok\n".into_response();
     }
-    (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n").into_response()
+    (StatusCode::SERVICE_UNAVAILABLE, unmet).into_response()
 }
 
 async fn not_found() -> Response {
@@ -77,6 +89,7 @@ async fn review(endpoint: Endpoint, State(app): State<Arc<App>>, request: Reques
     tell(endpoint, &answered, took);
     match answered {
         Ok(answer) => {
+            app.reviewer.answered(&answer);
             let mut response = Response::new(Body::from(answer.body));
             let json = HeaderValue::from_static("application/json");
             response.headers_mut().insert(CONTENT_TYPE, json);
@@ -121,13 +134,49 @@ impl App {
             }
         };
 
+        // Before the first look, so that no change after it is missed.
+        let changes = match endpoint {
+            Endpoint::Mutate => self.reviewer.changes(),
+            Endpoint::Validate => None,
+        };
+        let answer = self.decide(endpoint, &held.bytes, deadline).await?;
+        match changes.filter(|_| answer.may_change()) {
+            None => Ok(answer),
+            Some(changes) => self.catch_up(answer, changes, &held.bytes, deadline).await,
+        }
+    }
+
+    /// Decides again while what a refusal misses may still come: the review of a pod that was
+    /// applied together with its service may be here before the service is.
+    async fn catch_up(
+        &self,
+        mut answer: Answer,
+        mut changes: Changes,
+        body: &[u8],
+        deadline: Instant,
+    ) -> Result<Answer, Failure> {
+        let now = Instant::now();
+        let until = now + self.limits.catch_up.min(deadline.saturating_duration_since(now) / 2);
+        while answer.may_change() {
+            let Ok(Ok(())) = timeout_at(until, changes.changed()).await else { break };
+            answer = self.decide(Endpoint::Mutate, body, deadline).await?;
+        }
+        Ok(answer)
+    }
+
+    async fn decide(
+        &self,
+        endpoint: Endpoint,
+        body: &[u8],
+        deadline: Instant,
+    ) -> Result<Answer, Failure> {
         let Ok(Ok(_slot)) = timeout_at(deadline, self.slots.acquire()).await else {
             return Err(Failure::deadline());
         };
         // Some 100 µs: handing it to another thread would cost as much.
         let answered = catch_unwind(AssertUnwindSafe(|| match endpoint {
-            Endpoint::Mutate => self.reviewer.mutate(&held.bytes),
-            Endpoint::Validate => self.reviewer.validate(&held.bytes),
+            Endpoint::Mutate => self.reviewer.mutate(body),
+            Endpoint::Validate => self.reviewer.validate(body),
         }));
         if Instant::now() >= deadline {
             return Err(Failure::deadline());

@@ -57,6 +57,8 @@ pub(super) enum Position {
     Leader,
     /// Any other, index unknown: it is the template of all of them.
     Worker,
+    /// The other one of a group of two.
+    OnlyWorker,
 }
 
 impl Position {
@@ -109,6 +111,7 @@ impl Position {
             Self::Leader => Some(("labels", WORKER_INDEX, "0".to_owned())),
             // The name of the first group's leader; any name says that there is one.
             Self::Worker => Some(("annotations", LEADER_NAME, format!("{set}-0"))),
+            Self::OnlyWorker => Some(("labels", WORKER_INDEX, "1".to_owned())),
         }
     }
 }
@@ -156,7 +159,9 @@ mod tests {
             json!({"metadata": {"labels": "odd", "annotations": 1}}),
             json!({"metadata": []}),
         ] {
-            for position in [Position::Single, Position::Leader, Position::Worker] {
+            for position in
+                [Position::Single, Position::Leader, Position::Worker, Position::OnlyWorker]
+            {
                 let marked = position.mark(&template, "set");
                 assert_eq!(position.unmark(marked, &template), template, "{position:?}");
             }
@@ -168,6 +173,8 @@ mod tests {
         let template = json!({"metadata": {"labels": {WORKER_INDEX: "7"}}});
         let leader = Position::Leader.mark(&template, "set");
         assert_eq!(leader["metadata"]["labels"][WORKER_INDEX], json!("0"));
+        let only = Position::OnlyWorker.mark(&json!({}), "set");
+        assert_eq!(only, json!({"metadata": {"labels": {WORKER_INDEX: "1"}}}));
         let worker = Position::Worker.mark(&json!({}), "set");
         assert_eq!(worker, json!({"metadata": {"annotations": {LEADER_NAME: "set-0"}}}));
     }
