@@ -266,7 +266,7 @@ fn serve_constant(ca: &Path) -> anyhow::Result<()> {
     let options = Options { bind: loopback, metrics_bind: loopback, limits: Limits::default() };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let server = Server::bind(options, Arc::new(constant), &certificates).await?;
+        let server = Server::bind(options, Arc::new(constant), &certificates, Vec::new()).await?;
         // Should its parent not come to end it.
         let stop = async {
             tokio::time::sleep(PATIENCE).await;
