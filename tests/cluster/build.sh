@@ -77,6 +77,8 @@ build() {
     mv "$work/${name%%:*}" "$bin/${name#*:}"
   done
   rm -rf "$work"
+  # Its variable ends with this function.
+  trap - EXIT
   stamp_of "$module" >"$stamp"
 }
 
