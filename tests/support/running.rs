@@ -12,7 +12,7 @@ use llmisvc_webhook::tls::{Authority, Certificates, service_names};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, block_in_place};
 use tokio::time::{sleep, timeout};
 
 use super::client::{Client, Protocol};
@@ -49,9 +49,13 @@ impl Gate {
         self.opened.notify_all();
     }
 
+    /// Hands the runtime's thread back first: it may be the one that was waiting for sockets and
+    /// timers, and nothing else would be woken while it stands here.
     fn pass(&self) {
-        let open = self.open.lock().unwrap();
-        let _open = self.opened.wait_while(open, |open| !*open).unwrap();
+        block_in_place(|| {
+            let open = self.open.lock().unwrap();
+            let _open = self.opened.wait_while(open, |open| !*open).unwrap();
+        });
     }
 }
 
