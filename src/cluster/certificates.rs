@@ -2,8 +2,8 @@
 //! in memory, and the `caBundle` of our registrations.
 //!
 //! Nothing is cached but what decides over time: with every change, and once a minute, the
-//! registrations and then the Secret are read, `plan` says what to do, and every write is a
-//! compare-and-swap. So a replica that sleeps for however long does no harm when it wakes up: it can
+//! registrations and then the Secret are read, and the registrations once more, so that all of it
+//! was there at one time; `plan` says what to do, and every write is a compare-and-swap. So a replica that sleeps for however long does no harm when it wakes up: it can
 //! only write what it has just read the ground for.
 //!
 //! Ready is not a matter of bookkeeping: a handshake is made with our own listener, trusting the
@@ -81,7 +81,8 @@ pub struct Options {
     /// reach the API server for so long serves a certificate that nobody trusts.
     pub overlap: Duration,
     /// How long a new CA has to be in every registration before a leaf of it is served, 10 seconds:
-    /// an API server's view of the registrations may be that old.
+    /// an API server's view of the registrations may be that old. A replica that starts waits for
+    /// it too when somebody has written a registration within the overlap.
     pub settle: Duration,
 }
 

@@ -112,17 +112,28 @@ impl Keeper {
     }
 
     async fn turn(&mut self) -> Result<Turn, Away> {
+        let read = self.started.elapsed();
         // The registrations before the Secret: what is then published is younger than what it
         // replaces.
         let mut seen = Vec::new();
         for index in 0..self.places.len() {
             seen.push(self.look_at(index).await?);
         }
-        let Some(managed) = &mut self.managed else {
+        let Some(managed) = &self.managed else {
             return Ok(Turn::Done { again: LOOK, unsettled: None });
         };
         let (object, store) = managed.read(&mut self.teller).await?;
-        let clock = Clock { wall: SystemTime::now(), steady: self.started.elapsed() };
+        // What was read one after the other may never have been so at one time.
+        for (index, seen) in seen.iter_mut().enumerate() {
+            let before = std::mem::replace(seen, self.look_at(index).await?);
+            if before.mark() != seen.mark() {
+                return Ok(Turn::Again);
+            }
+        }
+        let Some(managed) = &mut self.managed else {
+            return Ok(Turn::Done { again: LOOK, unsettled: None });
+        };
+        let clock = Clock { wall: SystemTime::now(), steady: self.started.elapsed(), read };
         managed.memory.observe(clock, &store.held, &seen);
         let lives = managed.lives;
         let (steps, mut again) = plan(clock, &lives, &managed.memory, &store.held, &seen);
@@ -160,7 +171,7 @@ impl Keeper {
             return Ok(Turn::Again);
         }
         let memory = self.managed.as_ref().map(|managed| &managed.memory);
-        let unsettled = memory.and_then(|memory| memory.unsettled(clock, &lives, &store.held));
+        let unsettled = memory.and_then(|memory| memory.unsettled(clock, &lives, &seen));
         if let Some(rest) = unsettled {
             again = again.min(rest);
         }
@@ -294,7 +305,7 @@ impl Keeper {
 
 /// The end of a turn.
 enum Turn {
-    /// Something was written: what was read is out of date.
+    /// What was read is out of date, mostly because something was written.
     Again,
     /// Nothing is left to do until then.
     Done { again: Duration, unsettled: Option<Duration> },

@@ -43,6 +43,8 @@ pub(super) struct Clock {
     pub(super) wall: SystemTime,
     /// Since some moment in the past, never back: what an API server's view ages by.
     pub(super) steady: Duration,
+    /// The same before the cluster was read: what was read may have changed since.
+    pub(super) read: Duration,
 }
 
 /// What the Secret holds.
@@ -60,6 +62,8 @@ pub(super) enum Held {
         others: Vec<Anchor>,
         /// Whether the bundle's text is [`encode`]'s.
         tidy: bool,
+        /// Changes with every write of the Secret.
+        version: String,
     },
 }
 
@@ -72,8 +76,10 @@ pub(super) enum Seen {
     Unreadable,
     /// What its webhooks trust.
     Present {
-        /// Changes with every change of its webhooks.
+        /// Its uid, and its generation: one more with every change of its webhooks.
         mark: (String, i64),
+        /// When it was last written, by the API server's clock; none when it does not say.
+        written: Option<SystemTime>,
         /// One for each webhook.
         webhooks: Vec<Trust>,
     },
@@ -95,11 +101,10 @@ pub(super) struct Memory {
     pub(super) leaf: Option<Leaf>,
     /// What API servers may still have to trust.
     trusted: Vec<Anchor>,
-    /// Since when every registration trusts the current CA, and the leaf's, unchanged.
+    /// Since when every registration trusts the current CA, and the leaf's, without a break.
     sights: Vec<Sight>,
-    /// The Secret's current CA, once its bundle was seen in every registration and nothing else
-    /// there; and since when.
-    published: Option<(Anchor, Duration)>,
+    /// The Secret, once its bundle was seen in every registration and nothing else there.
+    published: Option<Published>,
 }
 
 /// A leaf that is served.
@@ -120,6 +125,18 @@ struct Sight {
     since: Duration,
 }
 
+#[derive(Debug)]
+struct Published {
+    /// The one that signs.
+    ca: Anchor,
+    /// Since when.
+    since: Duration,
+    /// All that was last seen there.
+    bundle: Vec<Anchor>,
+    /// The Secret's version then.
+    version: String,
+}
+
 /// A thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
@@ -133,20 +150,37 @@ pub(super) enum Step {
     Keep(Vec<Anchor>),
 }
 
+impl Seen {
+    /// None when it is not there.
+    pub(super) fn mark(&self) -> Option<&(String, i64)> {
+        match self {
+            Self::Present { mark, .. } => Some(mark),
+            Self::Absent | Self::Unreadable => None,
+        }
+    }
+}
+
 impl Memory {
     /// Takes in what was read, the registrations before the Secret.
     pub(super) fn observe(&mut self, clock: Clock, held: &Held, seen: &[Seen]) {
         let leaf = self.leaf.as_ref().map(|leaf| leaf.ca.clone());
-        let Held::Usable { current, others, .. } = held else {
+        let Held::Usable { current, others, version, .. } = held else {
             self.look(clock, leaf, seen);
             return;
         };
         let bundle: Vec<_> = std::iter::once(current).chain(others).cloned().collect();
-        let mut published = seen.iter().flat_map(webhooks).flat_map(|trust| &trust.anchors);
-        self.published.take_if(|(ca, _)| ca != current);
-        if trusted_by_all(current, seen) && published.all(|anchor| bundle.contains(anchor)) {
+        let published = || seen.iter().flat_map(webhooks).flat_map(|trust| &trust.anchors);
+        // A Secret that was written since, and registrations that trust what was in neither: while
+        // this replica slept another CA was published, and then a Secret of before was put back.
+        self.published.take_if(|last| {
+            let known = |anchor: &Anchor| bundle.contains(anchor) || last.bundle.contains(anchor);
+            last.ca != *current || last.version != *version && !published().all(known)
+        });
+        if trusted_by_all(current, seen) && published().all(|anchor| bundle.contains(anchor)) {
+            let since = self.published.as_ref().map_or(clock.steady, |last| last.since);
+            let (ca, version) = (current.clone(), version.clone());
+            self.published = Some(Published { ca, since, bundle: bundle.clone(), version });
             self.trusted = bundle;
-            self.published.get_or_insert_with(|| (current.clone(), clock.steady));
         } else {
             self.trusted.extend(bundle);
             self.trusted = ordered(std::mem::take(&mut self.trusted), clock.wall);
@@ -157,28 +191,33 @@ impl Memory {
 
     /// Keeps the time for which the registrations have trusted these.
     fn look(&mut self, clock: Clock, of: impl IntoIterator<Item = Anchor>, seen: &[Seen]) {
-        let mark = |seen: &Seen| match seen {
-            Seen::Present { mark, .. } => Some(mark.clone()),
-            Seen::Absent | Seen::Unreadable => None,
-        };
-        let marks: Vec<_> = seen.iter().map(mark).collect();
+        let marks: Vec<_> = seen.iter().map(|seen| seen.mark().cloned()).collect();
         let before = std::mem::take(&mut self.sights);
         for ca in of.into_iter().filter(|ca| trusted_by_all(ca, seen)) {
-            let same = before.iter().find(|sight| sight.ca == ca && sight.marks == marks);
-            let since = same.map_or(clock.steady, |sight| sight.since);
+            let same = |sight: &&Sight| sight.ca == ca && unbroken(&sight.marks, &marks);
+            let since = before.iter().find(same).map_or(clock.steady, |sight| sight.since);
             self.sights.push(Sight { ca, marks: marks.clone(), since });
         }
     }
 
     /// Time until every API server trusts the leaf; none when all do. It matters to a replica that
-    /// was not ready before: one that is ready serves what they trust. When nothing but the leaf's
-    /// CA is trusted, no API server has an older view that anything could be done for.
-    pub(super) fn unsettled(&self, clock: Clock, lives: &Lives, held: &Held) -> Option<Duration> {
+    /// was not ready before: one that is ready serves what they trust.
+    ///
+    /// That nothing but the leaf's CA is in the Secret and in the registrations does not say what
+    /// was there a moment ago: somebody may have put back the one and emptied the others. But a
+    /// registration that nobody has written for an overlap, which is much more than clocks differ
+    /// by, is what every API server has.
+    pub(super) fn unsettled(&self, clock: Clock, lives: &Lives, seen: &[Seen]) -> Option<Duration> {
         let leaf = self.leaf.as_ref()?;
-        if let Held::Usable { current, others, .. } = held
-            && leaf.ca == *current
-            && others.is_empty()
-        {
+        let old = |seen: &Seen| match seen {
+            Seen::Present { written: Some(written), .. } => {
+                let reading = clock.steady.saturating_sub(clock.read);
+                let age = clock.wall.duration_since(*written);
+                age.is_ok_and(|age| age >= lives.overlap + reading)
+            }
+            Seen::Present { .. } | Seen::Absent | Seen::Unreadable => false,
+        };
+        if trusted_by_all(&leaf.ca, seen) && seen.iter().all(old) {
             return None;
         }
         let rest = self.settles(clock, lives, &leaf.ca).unwrap_or(LOOK);
@@ -188,7 +227,7 @@ impl Memory {
     /// Time until API servers trust a CA; none while a registration does not.
     fn settles(&self, clock: Clock, lives: &Lives, ca: &Anchor) -> Option<Duration> {
         let sight = self.sights.iter().find(|sight| sight.ca == *ca)?;
-        Some((sight.since + lives.settle).saturating_sub(clock.steady))
+        Some((sight.since + lives.settle).saturating_sub(clock.read))
     }
 
     /// What has to be trusted beside a CA that was never published: leaves may be served under it.
@@ -212,7 +251,7 @@ pub(super) fn plan(
     let (current, others, tidy) = match held {
         Held::Absent => return (Vec::new(), LOOK),
         Held::Unusable => return (vec![Step::Renew(memory.carried(seen, now))], LOOK),
-        Held::Usable { current, others, tidy } => (current, others, *tidy),
+        Held::Usable { current, others, tidy, .. } => (current, others, *tidy),
     };
     let mut steps = Vec::new();
     let mut due = Due { now, again: LOOK };
@@ -264,7 +303,8 @@ fn issue_due(
     due: &mut Due,
 ) -> bool {
     let now = clock.wall;
-    if current.end() <= now {
+    // One that was put back may end before all have switched to the next, which is due.
+    if current.end() <= now + lives.overlap {
         return false;
     }
     let Some(leaf) = &memory.leaf else { return true };
@@ -296,7 +336,7 @@ fn issue_due(
 /// Once it was published, what a registration trusts beyond the bundle is somebody's mistake.
 fn adopted(clock: Clock, memory: &Memory, current: &Anchor, seen: &[Seen]) -> Vec<Anchor> {
     let mut adopted = memory.carried(seen, clock.wall);
-    if memory.published.as_ref().is_some_and(|(ca, _)| ca == current) {
+    if memory.published.as_ref().is_some_and(|last| last.ca == *current) {
         // But what is served must not be lost, as long as it is trusted.
         let served = |anchor: &Anchor| memory.leaf.as_ref().is_some_and(|leaf| leaf.ca == *anchor);
         let trusted = |anchor: &Anchor| {
@@ -308,7 +348,8 @@ fn adopted(clock: Clock, memory: &Memory, current: &Anchor, seen: &[Seen]) -> Ve
     adopted
 }
 
-/// Whether every replica had its time to switch.
+/// Whether every replica had its time to switch. That time begins anew when the CA's trust may have
+/// had a break, as the settle time does for which a replica waits.
 fn overlap_passed(
     clock: Clock,
     lives: &Lives,
@@ -316,14 +357,25 @@ fn overlap_passed(
     current: &Anchor,
     due: &mut Due,
 ) -> bool {
-    let trusted = memory.sights.iter().any(|sight| sight.ca == *current);
-    let published = memory.published.as_ref().filter(|(ca, _)| ca == current && trusted);
-    let Some((_, since)) = published else { return false };
+    let published = memory.published.as_ref().filter(|last| last.ca == *current);
+    let sight = memory.sights.iter().find(|sight| sight.ca == *current);
+    let (Some(published), Some(sight)) = (published, sight) else { return false };
     // A CA that was not made here, or that somebody put back, may be older than its publication.
-    let rest = (*since + lives.overlap).saturating_sub(clock.steady);
+    let since = published.since.max(sight.since);
+    let rest = (since + lives.overlap).saturating_sub(clock.read);
     let passed = due.passed(current.made() + lives.overlap);
     due.within(rest);
     passed && rest.is_zero()
+}
+
+/// Whether what both the registrations of before and those of now trust was trusted in between: with
+/// two changes of one it may have gone and come back.
+fn unbroken(before: &[Option<(String, i64)>], now: &[Option<(String, i64)>]) -> bool {
+    before.iter().zip(now).all(|pair| match pair {
+        (Some((uid, from)), Some((same, to))) => uid == same && (0..=1).contains(&(to - from)),
+        (None, None) => true,
+        _ => false,
+    })
 }
 
 fn trusted_by_all(current: &Anchor, seen: &[Seen]) -> bool {
@@ -379,3 +431,6 @@ impl Due {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,13 @@
 //! A registration: one of the two webhook configurations, as JSON.
 
+use std::time::SystemTime;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::core::ApiResource;
 use kube::{Api, Client};
@@ -35,6 +38,7 @@ pub(super) struct Place {
 pub(super) struct Registration {
     pub(super) version: String,
     pub(super) mark: (String, i64),
+    pub(super) written: Option<SystemTime>,
     pub(super) webhooks: Vec<Webhook>,
 }
 
@@ -113,6 +117,7 @@ impl Registration {
                 metadata.uid.clone().unwrap_or_default(),
                 metadata.generation.unwrap_or_default(),
             ),
+            written: written(metadata),
             webhooks: webhooks.into_iter().flatten().map(Webhook::read).collect(),
         }
     }
@@ -125,6 +130,7 @@ impl Registration {
         };
         Seen::Present {
             mark: self.mark.clone(),
+            written: self.written,
             webhooks: self.webhooks.iter().map(trust).collect(),
         }
     }
@@ -150,6 +156,15 @@ impl Webhook {
     }
 }
 
+/// When somebody last added, changed or removed a field of theirs: the API server keeps that time
+/// for each of them (`ManagedFieldsEntry.time`).
+fn written(metadata: &ObjectMeta) -> Option<SystemTime> {
+    let entries = metadata.managed_fields.iter().flatten();
+    let times = entries.map(|entry| entry.time.as_ref().map(|Time(at)| SystemTime::from(*at)));
+    // One without a time may be the last.
+    times.collect::<Option<Vec<_>>>()?.into_iter().max()
+}
+
 /// The host of a URL, an IPv6 address without its brackets.
 fn host(url: &str) -> Option<String> {
     let url: hyper::Uri = url.parse().ok()?;
@@ -158,6 +173,8 @@ fn host(url: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn object(webhooks: &Value) -> DynamicObject {
@@ -198,6 +215,22 @@ mod tests {
                 ],
             })
         );
+    }
+
+    #[test]
+    fn it_was_written_when_the_last_of_its_managers_wrote() {
+        let written = |managers: Value| {
+            let mut object = object(&json!([]));
+            object.metadata.managed_fields = serde_json::from_value(managers).unwrap();
+            Registration::read(&object).written
+        };
+        let entry = |time: &str| json!({"manager": "m", "time": time});
+        let (early, late) = ("1970-01-01T00:01:00Z", "1970-01-01T00:02:00Z");
+        let two = Some(SystemTime::UNIX_EPOCH + Duration::from_mins(2));
+        assert_eq!(written(json!([entry(late), entry(early)])), two);
+        assert_eq!(written(json!([entry(late), {"manager": "m"}])), None);
+        assert_eq!(written(json!([])), None);
+        assert_eq!(written(Value::Null), None);
     }
 
     #[test]

@@ -48,7 +48,9 @@ pub(super) fn read(secret: &Secret) -> Store {
     let mut others = Anchors::read(text).trusted;
     others.retain(|anchor| *anchor != current);
     let tidy = text == encode(std::iter::once(&current).chain(&others)).as_bytes();
-    Store { held: Held::Usable { current, others, tidy }, authority: Some(authority), fault: None }
+    let version = secret.metadata.resource_version.clone().unwrap_or_default();
+    let held = Held::Usable { current, others, tidy, version };
+    Store { held, authority: Some(authority), fault: None }
 }
 
 /// Writes another CA into a Secret, with these trusted beside it. What else is in it goes.
@@ -77,7 +79,7 @@ mod tests {
 
     fn usable(store: Store) -> (Anchor, Vec<Anchor>, bool) {
         match store.held {
-            Held::Usable { current, others, tidy } => (current, others, tidy),
+            Held::Usable { current, others, tidy, .. } => (current, others, tidy),
             held => panic!("{held:?}: {:?}", store.fault),
         }
     }
