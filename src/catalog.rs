@@ -88,16 +88,7 @@ impl Snapshot {
 /// The name among `candidates` that is nearest to `name`, if one is near enough to be a typo.
 #[must_use]
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // No name in Kubernetes is longer, and comparing takes time.
-    if name.len() > 253 {
-        return None;
-    }
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
-        .filter(|(similarity, _)| *similarity > 0.8)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, candidate)| candidate)
+    crate::nearest::nearest(name, candidates, crate::nearest::OBJECTS)
 }
 
 /// ` (did you mean X?)`, or the candidates themselves where none is near: the end of a refusal.

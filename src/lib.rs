@@ -12,6 +12,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 // Floor 0: text and JSON.
 pub mod arguments;
 pub mod json;
+pub mod nearest;
+pub mod quantity;
+pub mod release;
 pub mod sidecar;
 pub mod template;
 pub mod vllm;

@@ -1,6 +1,12 @@
-//! The command line of the routing sidecar, llm-d's proxy in front of a decoding engine.
+//! The command line of the routing sidecar, llm-d's proxy in front of a decoding engine: what its
+//! arguments say, and what each release accepts.
+
+mod release;
 
 use crate::arguments::{self, Dialect, Flag, Spelling, Takes};
+
+pub use crate::release::{FlagStatus, Version};
+pub use release::{Pool, Release, inference_pool};
 
 /// The sidecar's arguments: the words behind its binary.
 pub type Arguments = arguments::Arguments<Sidecar>;
@@ -11,6 +17,10 @@ pub const PORT: &str = "--port";
 pub const MODEL_SERVER_PORT: &str = "--model-server-port";
 /// The protocol between prefill and decode, by its newest name; `--connector` up to release 0.6.
 pub const KV_CONNECTOR: &str = "--kv-connector";
+/// The older name of [`KV_CONNECTOR`].
+pub const CONNECTOR: &str = "--connector";
+/// The older name of [`MODEL_SERVER_PORT`].
+pub const VLLM_PORT: &str = "--vllm-port";
 /// Whether the sidecar serves TLS, by its newest name; `--secure-proxy` in older releases.
 pub const SECURE_SERVING: &str = "--secure-serving";
 
@@ -85,6 +95,23 @@ pub fn connector(arguments: &Arguments) -> Option<&str> {
     arguments.value(KV_CONNECTOR)
 }
 
+/// The port of the sidecar where no flag says it, in all releases.
+pub const DEFAULT_PORT: u16 = 8000;
+/// The folder of the certificate that the sidecar serves with.
+pub const CERT_PATH: &str = "--cert-path";
+/// How many ranks of the engine, each on a port of its own, the sidecar stands in front of.
+pub const DATA_PARALLEL_SIZE: &str = "--data-parallel-size";
+
+/// What a switch's value says, `None` for text that Go's `strconv.ParseBool` refuses.
+#[must_use]
+pub fn read_switch(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
 /// The words with one flag's value replaced wherever it is given, under any of its names and in
 /// its author's spelling; where it is not given, `name=value` is added behind the last flag. All
 /// other words stay as they are, so a list that begins with the binary may be given as well.
@@ -125,9 +152,9 @@ fn read_port(text: &str) -> Option<u16> {
 
 /// Older names of the same setting.
 const ALIASES: &[(&str, &str)] = &[
-    ("--connector", KV_CONNECTOR),
+    (CONNECTOR, KV_CONNECTOR),
     ("--secure-proxy", SECURE_SERVING),
-    ("--vllm-port", MODEL_SERVER_PORT),
+    (VLLM_PORT, MODEL_SERVER_PORT),
 ];
 
 /// Switches of all releases, those of the logging libraries included. All other flags take a value.

@@ -23,7 +23,6 @@ mod kserve;
 mod lex;
 mod number;
 mod parse;
-mod quantity;
 mod quote;
 #[cfg(test)]
 mod tests;
@@ -183,21 +182,9 @@ fn place(source: &str, at: usize) -> (usize, usize) {
 
 /// The candidate a reader most likely meant by `name`.
 fn nearest<'n>(name: &str, candidates: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    const ALIKE: f64 = 0.82;
-    // Names are short; a long one is no typing error and would cost quadratic time.
-    const LONGEST: usize = 64;
-    if name.len() > LONGEST {
-        return None;
-    }
-    let lower = name.to_ascii_lowercase();
-    let mut best: Option<(f64, &str)> = None;
-    for candidate in candidates.filter(|c| c.len() <= LONGEST).take(1000) {
-        let score = strsim::jaro_winkler(&lower, &candidate.to_ascii_lowercase());
-        if score >= ALIKE && best.is_none_or(|(highest, _)| score > highest) {
-            best = Some((score, candidate));
-        }
-    }
-    best.map(|(_, candidate)| candidate)
+    // They may be the keys of an author's map, and comparing takes time.
+    const MOST: usize = 1000;
+    crate::nearest::nearest(name, candidates.take(MOST), crate::nearest::WORDS)
 }
 
 /// Writes `text` for a message: quoted, on one line, and not much of it.

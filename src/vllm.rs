@@ -1,15 +1,20 @@
-//! The command line of the engine, vLLM: how a container starts it, and what its arguments say.
+//! The command line of the engine, vLLM: how a container starts it, what its arguments say, and what
+//! each release accepts.
 
 mod flags;
 mod kv;
 mod launch;
+mod release;
 mod script;
 
 use crate::arguments::{self, Dialect, Spelling, Takes};
 
 pub use crate::arguments::{Argument, Flag, SplitError, quote, split};
+pub use crate::release::{FlagStatus, Version};
 pub use kv::{KvTransfer, kv_transfer};
 pub use launch::{Launch, engine_arguments, launch};
+pub use release::{Change, Release, all2all_status, connector_status, flag_status};
+pub(crate) use script::code as script_code;
 pub use script::script_mentions_connector;
 
 /// The environment variable whose words the engine's arguments are extended with, an agreement of
@@ -18,6 +23,12 @@ pub const ADDITIONAL_ARGS: &str = "VLLM_ADDITIONAL_ARGS";
 
 /// The flag that configures how KV blocks move between engines.
 pub const KV_TRANSFER_CONFIG: &str = "--kv-transfer-config";
+
+/// The port that the engine listens on where no argument says so.
+pub const DEFAULT_PORT: u16 = 8000;
+
+/// The flags that make the engine's HTTP server speak TLS: either does (uvicorn's `Config.is_ssl`).
+pub const TLS_FILES: [&str; 2] = ["--ssl-certfile", "--ssl-keyfile"];
 
 /// An engine's arguments: the words behind `vllm serve`.
 pub type Arguments = arguments::Arguments<Engine>;

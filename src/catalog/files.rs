@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::{Catalog, Settings, Snapshot};
 use crate::api::{Object, ObjectKey, ReadError};
+use crate::json::FieldPath;
 use crate::workload::keys::FABRIC;
 use crate::yaml;
 
@@ -258,7 +259,7 @@ impl Loader {
 }
 
 /// The files that a path stands for: itself, or those of a directory that kubectl would read, in
-/// the order of their names.
+/// the order of their names, without kustomize's own, which holds no object.
 ///
 /// # Errors
 /// When it does not exist or cannot be listed.
@@ -270,7 +271,8 @@ pub fn manifests(path: &Path) -> io::Result<Vec<PathBuf>> {
     for entry in fs::read_dir(path)? {
         let file = entry?.path();
         let read = file.extension().and_then(|it| it.to_str());
-        if matches!(read, Some("yaml" | "yml" | "json")) && !file.is_dir() {
+        let is_kustomize = file.file_stem().is_some_and(|stem| stem == "kustomization");
+        if matches!(read, Some("yaml" | "yml" | "json")) && !is_kustomize && !file.is_dir() {
             files.push(file);
         }
     }
@@ -302,27 +304,33 @@ pub fn read_text(source: impl io::Read) -> io::Result<String> {
 ///
 /// An item without a kind has that of its list, as kubectl reads it. A document is at most
 /// [`yaml::MAX_DEPTH`] levels deep, and so are the lists in it.
+#[must_use]
 pub fn flattened(value: Value) -> Vec<Value> {
+    placed(value).into_iter().map(|(_, object)| object).collect()
+}
+
+/// As [`flattened`], each object behind its place in the document.
+#[must_use]
+pub fn placed(value: Value) -> Vec<(FieldPath, Value)> {
+    let mut objects = Vec::new();
+    place(FieldPath::root(), value, &mut objects);
+    objects
+}
+
+fn place(path: FieldPath, value: Value, objects: &mut Vec<(FieldPath, Value)>) {
     let Some((api_version, kind)) = list_of(&value) else {
-        return vec![value];
+        return objects.push((path, value));
     };
-    let Value::Object(mut list) = value else {
-        return Vec::new();
-    };
-    let Some(Value::Array(items)) = list.remove("items") else {
-        return Vec::new();
-    };
-    items
-        .into_iter()
-        .map(|mut item| {
-            if let (Value::Object(map), Some(kind)) = (&mut item, &kind) {
-                map.entry("apiVersion").or_insert_with(|| api_version.clone().into());
-                map.entry("kind").or_insert_with(|| kind.clone().into());
-            }
-            item
-        })
-        .flat_map(flattened)
-        .collect()
+    let Value::Object(mut list) = value else { return };
+    let Some(Value::Array(items)) = list.remove("items") else { return };
+    let path = path.field("items");
+    for (index, mut item) in items.into_iter().enumerate() {
+        if let (Value::Object(map), Some(kind)) = (&mut item, &kind) {
+            map.entry("apiVersion").or_insert_with(|| api_version.clone().into());
+            map.entry("kind").or_insert_with(|| kind.clone().into());
+        }
+        place(path.index(index), item, objects);
+    }
 }
 
 /// For a list: its version, and the kind of its items unless it is a plain `List`.

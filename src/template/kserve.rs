@@ -7,7 +7,8 @@ use std::fmt::Write;
 use md5::{Digest, Md5};
 use serde_json::{Map, Value, json};
 
-use super::{Data, Functions, quantity, quote};
+use super::{Data, Functions, quote};
+use crate::quantity;
 
 /// `ChildName`, `shutdownTimeout` and `kvTransferConfig`.
 #[derive(Debug, Clone, Copy, Default)]

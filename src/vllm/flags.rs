@@ -1,7 +1,7 @@
 //! vLLM's flags: how they are spelled and how many words each takes.
 //!
 //! The lists hold the flags of all releases together, removed ones included: they only part flags
-//! from values. What a given release accepts would be a table of its own beside them.
+//! from values. What a given release accepts is the table of `release`.
 //!
 //! Source: `vllm/engine/arg_utils.py`, `vllm/config/*.py` and
 //! `vllm/entrypoints/openai/cli_args.py` of vLLM 0.11 to August 2026.
@@ -313,6 +313,13 @@ const ONE: &[&str] = &[
     "--worker-cls",
     "--worker-extension-cls",
 ];
+
+/// All names of the lists, the short and the older ones too.
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    let aliases = ALIASES.iter().flat_map(|(alias, name)| [*alias, *name]);
+    aliases.chain(SWITCHES.iter().chain(ONE).copied())
+}
 
 #[cfg(test)]
 mod tests {

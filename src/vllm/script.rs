@@ -14,7 +14,7 @@ pub fn script_mentions_connector(script: &str) -> bool {
 }
 
 /// The script without comments and tests, continued lines joined.
-pub(super) fn code(script: &str) -> String {
+pub(crate) fn code(script: &str) -> String {
     let mut code = String::with_capacity(script.len());
     let mut quote = None;
     let mut line_start = true;

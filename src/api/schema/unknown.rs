@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{POD_SPEC, SCHEMA, Schema};
 use crate::json::FieldPath;
+use crate::nearest::{WORDS, nearest};
 
 /// A member that the schema of its kind does not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,7 +123,7 @@ impl Place {
         UnknownField {
             path: steps.path(),
             name: name.to_owned(),
-            nearest: nearest(name, self.members.keys().copied()),
+            nearest: nearest(name, self.members.keys().copied(), WORDS),
         }
     }
 }
@@ -142,22 +143,6 @@ impl Steps<'_> {
             Self::Index(before, index) => before.path().index(*index),
         }
     }
-}
-
-fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
-    // No member's name is longer, and comparing takes time.
-    const LONGEST: usize = 64;
-    const ALIKE: f64 = 0.82;
-    if name.len() > LONGEST {
-        return None;
-    }
-    let lower = name.to_ascii_lowercase();
-    known
-        .map(|known| (strsim::jaro_winkler(&lower, &known.to_ascii_lowercase()), known))
-        .filter(|(alike, _)| *alike >= ALIKE)
-        // By name where two are as near: a map has no order.
-        .max_by(|(a, left), (b, right)| a.total_cmp(b).then_with(|| right.cmp(left)))
-        .map(|(_, known)| known)
 }
 
 #[cfg(test)]

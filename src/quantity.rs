@@ -1,11 +1,51 @@
 //! Kubernetes quantities such as `10Gi`.
 
+use serde_json::Value;
+
 /// The value of `text` as a whole number, rounded away from zero and kept within `i64`, as
 /// `Quantity.Value` of `k8s.io/apimachinery` gives it.
 ///
 /// The form is a decimal number and a suffix: `n u m k M G T P E` for powers of ten, `Ki Mi Gi Ti
 /// Pi Ei` for powers of 1024, or an exponent such as `e3`.
-pub(super) fn value(text: &str) -> Result<i64, String> {
+///
+/// # Errors
+/// A text that is no quantity, with it.
+pub fn value(text: &str) -> Result<i64, String> {
+    scaled(text, 0)
+}
+
+/// A quantity as JSON has it, a text or a number, as [`value`] reads it; `None` for anything else.
+#[must_use]
+pub fn of(quantity: &Value) -> Option<i64> {
+    value(&written(quantity)?).ok()
+}
+
+/// As [`of`], in thousandths: `MilliValue`, by which Kubernetes tells a whole number.
+#[must_use]
+pub fn milli_of(quantity: &Value) -> Option<i64> {
+    scaled(&written(quantity)?, 3).ok()
+}
+
+/// The quantity as its author wrote it; `None` for what can be none.
+#[must_use]
+pub fn written(quantity: &Value) -> Option<String> {
+    match quantity {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// Bytes as they are best read: the largest binary unit that leaves a whole number.
+#[must_use]
+pub fn bytes(count: i64) -> String {
+    const UNITS: [(&str, u32); 4] = [("Ti", 40), ("Gi", 30), ("Mi", 20), ("Ki", 10)];
+    let unit = UNITS.iter().find(|(_, shift)| count != 0 && count % (1_i64 << shift) == 0);
+    unit.map_or_else(|| count.to_string(), |(suffix, shift)| format!("{}{suffix}", count >> shift))
+}
+
+/// The value times `10^digits`, rounded away from zero.
+fn scaled(text: &str, digits: i32) -> Result<i64, String> {
     let bad = || {
         format!("{text:?} is not a quantity; write a number with an optional suffix, as in 10Gi")
     };
@@ -20,7 +60,7 @@ pub(super) fn value(text: &str) -> Result<i64, String> {
         return Err(bad());
     }
     let (factor, exponent) = scale(suffix).ok_or_else(bad)?;
-    let size = magnitude(whole, fraction, factor, exponent);
+    let size = magnitude(whole, fraction, factor, exponent, digits);
     Ok(if negative { -size } else { size })
 }
 
@@ -54,11 +94,13 @@ fn scale(suffix: &str) -> Option<(u128, i32)> {
     })
 }
 
-/// `whole.fraction * factor * 10^exponent`, rounded up, at most `i64::MAX`.
-fn magnitude(whole: &str, fraction: &str, factor: u128, exponent: i32) -> i64 {
+/// `whole.fraction * factor * 10^(exponent + digits)`, rounded up, at most `i64::MAX`.
+fn magnitude(whole: &str, fraction: &str, factor: u128, exponent: i32, digits: i32) -> i64 {
     if factor != 1 {
-        return binary(whole, fraction, factor);
+        let more = 10_u128.saturating_pow(digits.unsigned_abs());
+        return binary(whole, fraction, factor.saturating_mul(more));
     }
+    let exponent = exponent.saturating_add(digits);
     // A power of ten only moves the point over the digits.
     let digits: Vec<u8> = whole.bytes().chain(fraction.bytes()).collect();
     let point = i64::try_from(whole.len()).unwrap_or(i64::MAX);
@@ -79,7 +121,7 @@ fn magnitude(whole: &str, fraction: &str, factor: u128, exponent: i32) -> i64 {
     value.saturating_add(i64::from(rest))
 }
 
-/// `whole.fraction * factor`, where the factor is a power of 1024.
+/// `whole.fraction * factor`, where the factor is a power of 1024, or a thousand times one.
 fn binary(whole: &str, fraction: &str, factor: u128) -> i64 {
     let mut value = 0_u128;
     let mut inexact = false;
@@ -97,12 +139,14 @@ fn binary(whole: &str, fraction: &str, factor: u128) -> i64 {
             return i64::MAX;
         }
     }
-    i64::try_from(units * factor + value).unwrap_or(i64::MAX)
+    i64::try_from(units.saturating_mul(factor).saturating_add(value)).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::value;
+    use serde_json::json;
+
+    use super::{bytes, milli_of, of, value};
 
     #[test]
     fn every_suffix() {
@@ -163,6 +207,38 @@ mod tests {
             "1e3Gi", "--1",
         ] {
             assert!(value(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn json_has_numbers_too() {
+        assert_eq!(of(&json!("8")), Some(8));
+        assert_eq!(of(&json!(8)), Some(8));
+        assert_eq!(of(&json!(1.5)), Some(2));
+        assert_eq!(of(&json!(true)), None);
+        assert_eq!(of(&json!("eight")), None);
+    }
+
+    #[test]
+    fn thousandths_tell_a_fraction() {
+        for (quantity, want) in [
+            (json!("1"), 1000),
+            (json!("500m"), 500),
+            (json!(0.5), 500),
+            (json!("1500e-3"), 1500),
+            (json!("1.5Ki"), 1_536_000),
+            (json!("1Ei"), i64::MAX),
+        ] {
+            assert_eq!(milli_of(&quantity), Some(want), "{quantity}");
+        }
+    }
+
+    #[test]
+    fn bytes_are_read_in_units() {
+        for (count, want) in
+            [(0, "0"), (1 << 30, "1Gi"), (3 << 29, "1536Mi"), (1000, "1000"), (5 << 40, "5Ti")]
+        {
+            assert_eq!(bytes(count), want);
         }
     }
 }
