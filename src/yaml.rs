@@ -7,13 +7,16 @@
 
 mod emit;
 mod json;
+mod position;
 mod read;
 mod scalar;
+mod source;
 mod split;
 
 use serde_json::Value;
 
 pub use emit::to_string;
+pub use source::{Mark, Source};
 
 /// Deepest nesting that is read, in lists and maps. One below the limit of `serde_json`, so that
 /// what is read here can be sent on as JSON.
@@ -51,27 +54,43 @@ pub struct Error {
 #[must_use]
 pub fn documents(text: &str) -> Vec<Document> {
     let text = split::normalized(text);
-    let mut documents = Vec::new();
-    for chunk in split::chunks(&text) {
-        let offset = chunk.line - 1;
-        let read = json::read(chunk.text).unwrap_or_else(|json| {
+    let chunks = split::chunks(&text);
+    chunks.iter().flat_map(|chunk| read_chunk(chunk).1).filter(holds_something).collect()
+}
+
+/// How a chunk was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Json,
+    Yaml,
+}
+
+/// The documents of a chunk with their places in the stream, the empty ones as well.
+fn read_chunk(chunk: &split::Chunk<'_>) -> (Form, Vec<Document>) {
+    let (form, mut documents) = match json::read(chunk.text) {
+        Ok(read) => (Form::Json, read),
+        Err(json) => {
             let yaml = read::read(chunk.text);
             // Only a stream of JSON objects gets this far as JSON and fails as YAML.
             if json.len() > 1 && yaml.iter().any(|document| document.value.is_err()) {
-                json
+                (Form::Json, json)
             } else {
-                yaml
+                (Form::Yaml, yaml)
             }
-        });
-        documents.extend(read.into_iter().filter_map(|mut document| {
-            document.line += offset;
-            if let Err(error) = &mut document.value {
-                error.line += offset;
-            }
-            (document.value != Ok(Value::Null)).then_some(document)
-        }));
+        }
+    };
+    let offset = chunk.line - 1;
+    for document in &mut documents {
+        document.line += offset;
+        if let Err(error) = &mut document.value {
+            error.line += offset;
+        }
     }
-    documents
+    (form, documents)
+}
+
+fn holds_something(document: &Document) -> bool {
+    document.value != Ok(Value::Null)
 }
 
 #[cfg(test)]

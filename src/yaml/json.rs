@@ -1,5 +1,6 @@
 //! JSON documents: one, or several one after the other, as kubectl takes both.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
@@ -14,12 +15,7 @@ use super::{Document, Error};
 /// What there is before the first error, and that error as the last document; nothing when the
 /// chunk does not even look like JSON.
 pub(super) fn read(text: &str) -> Result<Vec<Document>, Vec<Document>> {
-    // A marker alone on its line: the same length of blanks keeps the places right.
-    let unmarked = text
-        .split_once('\n')
-        .filter(|(marker, _)| marker.trim_end() == "---")
-        .map(|(marker, rest)| format!("{}\n{rest}", " ".repeat(marker.len())));
-    let text = unmarked.as_deref().unwrap_or(text);
+    let text = &*unmarked(text);
     if !text.trim_start().starts_with(['{', '[']) {
         return Err(Vec::new());
     }
@@ -41,6 +37,15 @@ pub(super) fn read(text: &str) -> Result<Vec<Document>, Vec<Document>> {
                 return Err(documents);
             }
         }
+    }
+}
+
+/// The text without the marker that opens it, if that stands alone on its line: as many blanks keep
+/// the places right.
+pub(super) fn unmarked(text: &str) -> Cow<'_, str> {
+    match text.split_once('\n').filter(|(marker, _)| marker.trim_end() == "---") {
+        Some((marker, rest)) => Cow::Owned(format!("{}\n{rest}", " ".repeat(marker.len()))),
+        None => Cow::Borrowed(text),
     }
 }
 

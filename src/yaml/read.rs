@@ -233,7 +233,12 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>, span: &Span) -> Result<Scalar, Error> {
+pub(super) fn scalar(
+    text: &str,
+    style: ScalarStyle,
+    tag: Option<&Tag>,
+    span: &Span,
+) -> Result<Scalar, Error> {
     let tag = tag.map(full_tag);
     scalar::resolve(text, style == ScalarStyle::Plain, tag.as_deref())
         .map_err(|why| error(span, why))
@@ -243,7 +248,7 @@ fn full_tag(tag: &Tag) -> String {
     format!("{}{}", tag.handle(), tag.suffix())
 }
 
-fn is_merge(event: &Event<'_>) -> bool {
+pub(super) fn is_merge(event: &Event<'_>) -> bool {
     match event {
         Event::Scalar(text, style, _, tag) if text == "<<" => match tag.as_deref().map(full_tag) {
             None => *style == ScalarStyle::Plain,

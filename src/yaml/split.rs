@@ -7,6 +7,8 @@ use std::borrow::Cow;
 pub(super) struct Chunk<'a> {
     /// Line of the stream on which it starts, from 1.
     pub(super) line: usize,
+    /// Byte of the stream at which it starts.
+    pub(super) offset: usize,
     pub(super) text: &'a str,
 }
 
@@ -32,7 +34,7 @@ pub(super) fn chunks(text: &str) -> Vec<Chunk<'_>> {
     for (number, line) in (1..).zip(text.split_inclusive('\n')) {
         let marker = marker(line);
         if marker.is_some() && (holds == Holds::Content || marker == Some("...")) {
-            push(&mut chunks, text.get(start.0..offset), start.1, holds);
+            push(&mut chunks, text.get(start.0..offset), start, holds);
             holds = Holds::Nothing;
         }
         match marker {
@@ -50,7 +52,7 @@ pub(super) fn chunks(text: &str) -> Vec<Chunk<'_>> {
         }
         offset += line.len();
     }
-    push(&mut chunks, text.get(start.0..), start.1, holds);
+    push(&mut chunks, text.get(start.0..), start, holds);
     chunks
 }
 
@@ -61,11 +63,16 @@ enum Holds {
     Content,
 }
 
-fn push<'a>(chunks: &mut Vec<Chunk<'a>>, text: Option<&'a str>, line: usize, holds: Holds) {
+fn push<'a>(
+    chunks: &mut Vec<Chunk<'a>>,
+    text: Option<&'a str>,
+    (offset, line): (usize, usize),
+    holds: Holds,
+) {
     if let Some(text) = text
         && holds != Holds::Nothing
     {
-        chunks.push(Chunk { line, text });
+        chunks.push(Chunk { line, offset, text });
     }
 }
 
