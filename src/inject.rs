@@ -20,6 +20,17 @@ mod model;
 mod status;
 
 pub use complete::{Completed, Site, complete};
+pub(crate) use container::{SIDECARS, is_placeholder};
+pub(crate) use fabric::{accelerators, is_accelerator, networks};
+pub(crate) use model::DOWNLOADER;
+
+/// Name of the container of a pod that runs the engine; there may be none of that name yet.
+///
+/// # Errors
+/// [`Refusal`] where the pod's annotation names a container that is not there.
+pub(crate) fn engine_container(pod: &Value) -> Result<String, Refusal> {
+    container::engine(pod).map(|engine| engine.name)
+}
 
 /// What is asked of the decision: one pod that is about to be created.
 #[derive(Debug, Clone, Copy)]

@@ -9,7 +9,7 @@ mod path;
 mod schema;
 mod walk;
 
-pub use access::{at, at_mut_or_insert, named, named_mut, text};
+pub use access::{at, at_mut_or_insert, list, named, named_mut, text};
 pub use merge::{Layer, MergeError, Side, fill, ignored_empties, merge};
 pub use patch::{Operation, PatchError, patch};
 pub use path::{FieldPath, ParsePathError, Segment};

@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::api::GROUP;
 use crate::catalog::{Severity, Snapshot};
 use crate::decision::Refusal;
-use crate::inject::{Mode, PodRequest, decide};
+use crate::inject::{Mode, PodRequest};
 use crate::json::{self, PatchError};
 use crate::rules::{self, Finding};
 use crate::workload::{By, Claim, claim};
@@ -134,7 +134,7 @@ pub fn validate(body: &[u8], snapshot: &Snapshot) -> Result<Answer, Malformed> {
 fn decide_pod(snapshot: &Snapshot, envelope: &Envelope<'_>, pod: &Value) -> Verdict {
     let namespace = &envelope.request.namespace;
     let request = PodRequest { namespace, pod, mode: Mode::Admission };
-    let decision = match decide(snapshot, request) {
+    let decision = match rules::decide(snapshot, request) {
         Ok(decision) => decision,
         Err(refusal) => return Verdict::Refused(refusal),
     };

@@ -1,4 +1,5 @@
-//! What is refused or warned about in an LLMInferenceService and an LLMInferenceServiceConfig.
+//! What is refused or warned about in an LLMInferenceService, an LLMInferenceServiceConfig, and a
+//! workload whose pods ask to be completed.
 //!
 //! A rule is one function with its words: why it is there, an example that it accepts and one that
 //! it reports. [`check`] runs all of them over one object and returns every finding at once.
@@ -7,34 +8,51 @@
 //! `C…` is what stands in the way of composing the object, `V…` are the rules that nobody else has.
 
 mod annotations;
+mod arguments;
 mod case;
 mod composition;
 mod config;
 mod effective;
 mod example;
+mod fabric;
 mod fields;
+mod flags;
 mod kv;
 mod lora;
+mod memory;
 mod model;
+mod names;
 mod offloading;
 mod pair;
 mod parallelism;
+mod pod;
+mod probes;
 mod report;
+mod resources;
 mod rollout;
 mod router;
+mod samples;
 mod scaling;
 mod scheduler;
+mod security;
+mod sidecar;
+mod spread;
+mod storage;
+mod written;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde_json::Value;
 
+use crate::api::Object;
 use crate::catalog::{Settings, Severity, Snapshot};
 use crate::json::FieldPath;
 use case::{Case, Kind};
 use report::Report;
+use samples::Samples;
 
 pub use example::{Example, read_example};
+pub use pod::decide;
 
 /// One thing that is wrong with an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,6 +134,14 @@ pub struct Rule {
     check: Check,
 }
 
+impl Rule {
+    /// What becomes of its findings in a namespace, by the operator's settings.
+    #[must_use]
+    pub fn severity_in(&self, settings: &Settings, namespace: &str) -> Severity {
+        settings.rules.severity(namespace, self.code).unwrap_or(self.severity)
+    }
+}
+
 type CheckFn = fn(&Case<'_>, &mut Report);
 
 /// What a rule looks at.
@@ -127,11 +153,29 @@ enum Check {
     Config(CheckFn),
     /// Either.
     Both(CheckFn),
+    /// Either, or a workload, as its author wrote it.
+    Any(CheckFn),
+    /// The complete pods of a service, or of a workload that asks for them to be completed.
+    Pods(CheckFn),
+}
+
+impl Check {
+    /// What is to be called on an object of that kind, if anything is.
+    fn on(&self, kind: Kind) -> Option<CheckFn> {
+        match (self, kind) {
+            (Self::Service(check), Kind::Service)
+            | (Self::Config(check), Kind::Config)
+            | (Self::Both(check), Kind::Service | Kind::Config)
+            | (Self::Any(check), Kind::Service | Kind::Config | Kind::Workload)
+            | (Self::Pods(check), Kind::Service | Kind::Workload | Kind::Sample) => Some(*check),
+            _ => None,
+        }
+    }
 }
 
 /// Every rule, in the order of the catalogue.
 pub fn catalogue() -> impl Iterator<Item = &'static Rule> {
-    static FAMILIES: [&[Rule]; 14] = [
+    static FAMILIES: [&[Rule]; 24] = [
         composition::RULES,
         model::RULES,
         lora::RULES,
@@ -146,6 +190,16 @@ pub fn catalogue() -> impl Iterator<Item = &'static Rule> {
         fields::RULES,
         pair::RULES,
         kv::RULES,
+        sidecar::RULES,
+        probes::RULES,
+        spread::RULES,
+        resources::RULES,
+        memory::RULES,
+        fabric::RULES,
+        security::RULES,
+        storage::RULES,
+        names::RULES,
+        arguments::RULES,
     ];
     FAMILIES.into_iter().flatten()
 }
@@ -169,7 +223,7 @@ pub struct Request<'a> {
     pub snapshot: &'a Snapshot,
     /// Where the object lives; its own `metadata.namespace` may be empty.
     pub namespace: &'a str,
-    /// An LLMInferenceService or LLMInferenceServiceConfig, whole.
+    /// An LLMInferenceService, an LLMInferenceServiceConfig, or a pod or what makes pods, whole.
     pub object: &'a Value,
     /// What it was before, on an update.
     pub old: Option<&'a Value>,
@@ -216,42 +270,93 @@ pub fn check(request: Request<'_>) -> Vec<Finding> {
 
 /// The findings of one object, for its own sake.
 fn run(request: Request<'_>, rules: impl Iterator<Item = &'static Rule>) -> Vec<Finding> {
-    let Some(case) = Case::of(request) else { return Vec::new() };
-    let mut findings: Vec<(&Rule, Finding)> = Vec::new();
+    let Some(case) = Case::of(request) else { return composition::unreadable(request) };
+    let rules: Vec<&Rule> = rules.collect();
+    let mut findings = run_on(&case, &rules);
+    findings.extend(run_on_samples(&case, &rules));
+    settle(findings, request.object)
+}
+
+/// The findings without those whose cause is among them, in the order of the object's fields.
+fn settle(mut findings: Vec<(&Rule, Finding)>, object: &Value) -> Vec<Finding> {
+    let codes: Vec<&str> = findings.iter().map(|(rule, _)| rule.code).collect();
+    findings.retain(|(rule, _)| !rule.symptom_of.iter().any(|cause| codes.contains(cause)));
+    let mut findings: Vec<Finding> = findings.into_iter().map(|(_, finding)| finding).collect();
+    // Stable: two findings of one field stay in the catalogue's order.
+    findings.sort_by_cached_key(|finding| place(object, &finding.field));
+    findings
+}
+
+fn run_on(case: &Case<'_>, rules: &[&'static Rule]) -> Vec<(&'static Rule, Finding)> {
+    let mut findings = Vec::new();
     for rule in rules {
-        let check = match (&rule.check, case.kind) {
-            (Check::Service(check), Kind::Service)
-            | (Check::Config(check), Kind::Config)
-            | (Check::Both(check), _) => check,
-            (Check::Service(_) | Check::Config(_), _) => continue,
-        };
-        let settings = &request.snapshot.settings.rules;
-        let severity = settings.severity(request.namespace, rule.code).unwrap_or(rule.severity);
+        let Some(check) = rule.check.on(case.kind) else { continue };
+        let severity = rule.severity_in(&case.snapshot.settings, &case.key.namespace);
         if severity == Severity::Off {
             continue;
         }
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             let mut report = Report::new(rule.code, severity);
-            check(&case, &mut report);
+            check(case, &mut report);
             report.findings
         }));
         if let Ok(found) = outcome {
-            findings.extend(found.into_iter().map(|finding| (rule, finding)));
+            findings.extend(found.into_iter().map(|finding| (*rule, finding)));
         } else {
             tracing::error!(
                 rule = rule.code,
-                namespace = request.namespace,
+                namespace = case.key.namespace,
                 name = case.key.name,
                 "a rule ended unexpectedly: it has no findings; this is a defect of the webhook"
             );
         }
     }
-    let codes: Vec<&str> = findings.iter().map(|(rule, _)| rule.code).collect();
-    findings.retain(|(rule, _)| !rule.symptom_of.iter().any(|cause| codes.contains(cause)));
-    let mut findings: Vec<Finding> = findings.into_iter().map(|(_, finding)| finding).collect();
-    // Stable: two findings of one field stay in the catalogue's order.
-    findings.sort_by_cached_key(|finding| place(request.object, &finding.field));
     findings
+}
+
+/// Rules that look at one value, wrong whatever stands beside it; all others hold one against another,
+/// of which a config may be the half.
+const ALONE: [&str; 6] = ["V26", "V28", "V31", "V43", "V75", "V80"];
+
+/// What a config does to the pods of every service that uses it, whatever that is: the findings that
+/// all samples have with it, and the same sample without it has not. They point into the config.
+fn run_on_samples(case: &Case<'_>, rules: &[&'static Rule]) -> Vec<(&'static Rule, Finding)> {
+    let Some(Object::Config(config)) = &case.read else { return Vec::new() };
+    let samples = Samples::of(case.snapshot, config);
+    let mut common: Option<Vec<(&Rule, Finding)>> = None;
+    let mut count = 0;
+    for service in &samples.services {
+        let with = Case::sample(&samples.snapshot, case.object, service);
+        // A config is for some topologies, and says nothing of the others.
+        if !matches!(with.effective(), Some(Ok(_))) {
+            continue;
+        }
+        count += 1;
+        let without = samples::without(service);
+        let without = Case::sample(case.snapshot, case.object, &without);
+        let same = |(_, a): &(&Rule, Finding), (_, b): &(&Rule, Finding)| {
+            (a.code, &a.message) == (b.code, &b.message)
+        };
+        let mut found = run_on(&with, rules);
+        let before = run_on(&without, rules);
+        found.retain(|finding| !before.iter().any(|other| same(finding, other)));
+        common = Some(match common {
+            None => found,
+            Some(mut common) => {
+                common.retain(|finding| found.iter().any(|other| same(finding, other)));
+                common
+            }
+        });
+    }
+    let mut common = common.unwrap_or_default();
+    // One sample alone does not tell the config's fault from its own, and what the service or another
+    // config adds may still put it right.
+    for (rule, finding) in &mut common {
+        if count == 1 || !ALONE.contains(&rule.code) {
+            finding.severity = Severity::Warn;
+        }
+    }
+    common
 }
 
 /// Where a field stands in an object, as positions to compare: a member that is not there comes

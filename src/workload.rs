@@ -7,6 +7,7 @@ use crate::catalog::hint;
 use crate::decision::{Refusal, Warning, quoted};
 
 pub mod keys;
+pub(crate) mod templates;
 
 /// What a pod says of itself, before any service is looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]

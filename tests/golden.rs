@@ -54,6 +54,11 @@ async fn after_the_merge() {
     run("4-after-the-merge.yaml", 45).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn rules() {
+    run("5-rules.yaml", 7).await;
+}
+
 async fn run(file: &str, at_least: usize) {
     let webhook = Webhook::start().await;
     let text = std::fs::read_to_string(golden(file)).unwrap();

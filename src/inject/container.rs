@@ -13,7 +13,7 @@ const LLM_D_NAMES: [&str; 2] = ["vllm", "modelserver"];
 /// Name of the routing sidecar in KServe's presets and ours.
 pub(super) const SIDECAR: &str = "llm-d-routing-sidecar";
 /// Its names: ours, then that of llm-d's guides and charts.
-pub(super) const SIDECARS: [&str; 2] = [SIDECAR, "routing-proxy"];
+pub(crate) const SIDECARS: [&str; 2] = [SIDECAR, "routing-proxy"];
 
 /// The container that runs the engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub(super) fn engine(pod: &Value) -> Result<Engine, Refusal> {
 }
 
 /// Whether the image says "the blueprint's": a Deployment may not leave the field out.
-pub(super) fn is_placeholder(container: &Value) -> bool {
+pub(crate) fn is_placeholder(container: &Value) -> bool {
     match container.get("image") {
         None | Some(Value::Null) => true,
         Some(Value::String(image)) => image.trim().is_empty() || image == "auto",
@@ -85,7 +85,7 @@ pub(super) fn name(item: &Value) -> Option<&str> {
 
 /// The items of a list member; none where it is absent or something else.
 pub(super) fn list<'a>(value: Option<&'a Value>, member: &str) -> &'a [Value] {
-    value.and_then(|value| value.get(member)?.as_array()).map(Vec::as_slice).unwrap_or_default()
+    value.map(|value| json::list(value, &[member])).unwrap_or_default()
 }
 
 /// The item of that name.

@@ -7,9 +7,10 @@ use super::{Refusal, Site};
 use crate::catalog::{FabricSettings, hint};
 use crate::decision::{Warning, quoted};
 use crate::json;
+use crate::quantity;
 use crate::workload::{By, keys};
 
-mod networks;
+pub(crate) mod networks;
 
 /// What a profile puts into a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -238,21 +239,30 @@ fn add_resource(container: &mut Value, resource: &str, count: u64) {
 
 /// Accelerators of the engine's container.
 fn count_accelerators(pod: &Value, engine: &str) -> u64 {
-    let limits = pod
-        .get("spec")
-        .and_then(|spec| named(spec, "containers", engine)?.get("resources")?.get("limits"));
-    limits
-        .and_then(Value::as_object)
+    let container = pod.get("spec").and_then(|spec| named(spec, "containers", engine));
+    let counts = container.map(|container| accelerators(container, "limits")).unwrap_or_default();
+    counts
+        .into_iter()
+        .filter_map(|(_, quantity)| u64::try_from(quantity::of(quantity)?).ok())
+        .fold(0, u64::saturating_add)
+}
+
+/// The accelerators that a container asks for in a list of its resources (`limits`, `requests`): the
+/// resource's name and the quantity as it is written.
+pub(crate) fn accelerators<'c>(container: &'c Value, list: &str) -> Vec<(&'c str, &'c Value)> {
+    let listed = json::at(container, &["resources", list]).and_then(Value::as_object);
+    listed
         .into_iter()
         .flatten()
-        .filter(|(name, _)| {
-            ACCELERATORS.contains(&name.as_str())
-                || ACCELERATOR_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-        })
-        .filter_map(|(_, quantity)| {
-            quantity.as_u64().or_else(|| quantity.as_str()?.trim().parse::<u64>().ok())
-        })
-        .fold(0, u64::saturating_add)
+        .map(|(name, quantity)| (name.as_str(), quantity))
+        .filter(|(name, _)| is_accelerator(name))
+        .collect()
+}
+
+/// Whether a resource counts accelerators.
+pub(crate) fn is_accelerator(resource: &str) -> bool {
+    ACCELERATORS.contains(&resource)
+        || ACCELERATOR_PREFIXES.iter().any(|prefix| resource.starts_with(prefix))
 }
 
 fn gke_interfaces(settings: &FabricSettings) -> String {

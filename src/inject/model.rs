@@ -14,7 +14,7 @@ use crate::workload::keys;
 const PATH: &str = "/mnt/models";
 /// Name of the init container that downloads, as KServe calls it: an author who writes one of that
 /// name adds to ours.
-const DOWNLOADER: &str = "storage-initializer";
+pub(crate) const DOWNLOADER: &str = "storage-initializer";
 /// The volume it fills, as KServe calls it.
 const VOLUME: &str = "kserve-provision-location";
 

@@ -14,6 +14,12 @@ pub fn text<'a>(value: &'a Value, path: &[&str]) -> Option<&'a str> {
     at(value, path)?.as_str()
 }
 
+/// The items of the list that the member names lead to; none where there is no list.
+#[must_use]
+pub fn list<'a>(value: &'a Value, path: &[&str]) -> &'a [Value] {
+    at(value, path).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
 /// The first item of a list whose `name` is this.
 #[must_use]
 pub fn named<'a>(list: &'a Value, name: &str) -> Option<&'a Value> {
@@ -68,6 +74,8 @@ mod tests {
         assert_eq!(text(&pod, &["spec", "hostname"]), None);
         assert_eq!(at(&pod, &["spec", "containers", "name"]), None);
         assert_eq!(at(&pod, &[]), Some(&pod));
+        assert_eq!(list(&pod, &["spec", "containers"]).len(), 2);
+        assert!(list(&pod, &["spec", "hostname"]).is_empty());
     }
 
     #[test]

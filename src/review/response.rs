@@ -11,8 +11,9 @@ use crate::decision::{Refusal, Warning};
 use crate::json::Operation;
 use crate::rules::Finding;
 
-/// Kubernetes recommends 120 characters a warning; the API server cuts at 256.
-const WARNING: usize = 120;
+/// Characters of a warning. Kubernetes recommends 120, which a field path alone may have; the API
+/// server may cut what is longer than 256.
+const WARNING: usize = 256;
 
 /// What is said of an object.
 #[derive(Debug)]
@@ -234,7 +235,7 @@ pub(super) fn warning(finding: &Finding) -> Warning {
     Warning::new(finding.code, format!("{}: {}", finding.field, finding.text()))
 }
 
-/// One warning as one line of at most 120 characters. The API server sends it in an HTTP header,
+/// One warning as one line of at most [`WARNING`] characters. The API server sends it in an HTTP header,
 /// where a control character has no place.
 fn line(warning: &Warning) -> String {
     let text = single_line(&warning.to_string());

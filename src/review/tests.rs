@@ -329,7 +329,7 @@ fn the_patch_of_an_example_gives_the_pod_that_was_decided_and_then_nothing() {
         let pod = &review["request"]["object"];
         let namespace = review["request"]["namespace"].as_str().unwrap();
         let request = PodRequest { namespace, pod, mode: Mode::Admission };
-        let decided = decide(&snapshot, request).unwrap().pod.unwrap();
+        let decided = rules::decide(&snapshot, request).unwrap().pod.unwrap();
         let (after, changed) = patched(&review, &answer);
         assert!(changed);
         assert_eq!(after, decided, "{name}");

@@ -1,6 +1,6 @@
 //! Annotations by which KServe manages accelerators as resource claims (DRA).
 
-use super::case::Case;
+use super::case::{Case, is_label, is_subdomain};
 use super::report::Report;
 use super::{Check, Rule};
 use crate::catalog::Severity;
@@ -97,7 +97,7 @@ fn no_class(case: &Case<'_>, report: &mut Report) {
 fn class(case: &Case<'_>, report: &mut Report) {
     let Some(found) = case.annotation(CLASS) else { return };
     let class = found.trim();
-    if class.len() > 253 || !class.split('.').all(is_label) {
+    if !is_subdomain(class) {
         report.invalid(
             at(CLASS),
             format!("found {}", quoted(found)),
@@ -134,12 +134,4 @@ fn container(case: &Case<'_>, report: &mut Report) {
             "write a container's name: lower-case letters, digits and `-`",
         );
     }
-}
-
-/// A label as RFC 1123 has it, whatever its length.
-fn is_label(text: &str) -> bool {
-    !text.is_empty()
-        && !text.starts_with('-')
-        && !text.ends_with('-')
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }

@@ -1,12 +1,13 @@
 //! What stands in the way of a service's pods: bases that are missing, templates that fail.
 
-use super::case::Case;
+use super::case::{Case, Kind, named, text};
 use super::effective::NoPod;
 use super::report::Report;
-use super::{Check, Rule};
-use crate::api::Object;
+use super::{Check, Finding, Request, Rule};
+use crate::api::{GROUP, Object, ReadError};
 use crate::catalog::Severity;
 use crate::compose::ComposeError;
+use crate::decision::Refusal;
 use crate::json::FieldPath;
 
 const FAMILY: &str = "composition";
@@ -25,7 +26,7 @@ pub(super) const RULES: &[Rule] = &[
 spec: {baseRefs: [{name: small}]}
 ",
         reported: "spec: {baseRefs: [{name: small}]}",
-        symptom_of: &[],
+        symptom_of: &["V82"],
         check: Check::Service(missing),
     },
     Rule {
@@ -81,8 +82,21 @@ spec: {baseRefs: [{name: small}]}
               KServe's controller made is left as that made it.",
         accepted: "{metadata: {annotations: {inject.llmisvc.io/fabric: none}}}",
         reported: "{metadata: {annotations: {inject.llmisvc.io/fabric: infinband}}}",
-        symptom_of: &["K021"],
+        symptom_of: &["K021", "K112", "V106", "V116", "V117"],
         check: Check::Service(not_completed),
+    },
+    Rule {
+        code: "C006",
+        family: FAMILY,
+        severity: Severity::Reject,
+        title: "an object that cannot be read",
+        why: "A version that is not one of v1alpha1 and v1alpha2, no name, or a spec that is no map: nothing \
+              can be composed of it, no other rule can look at it, and a pod that names it is refused.",
+        accepted: "{apiVersion: serving.kserve.io/v1alpha2, spec: {replicas: 1}}",
+        reported: "{apiVersion: serving.kserve.io/v1alpha3, spec: {replicas: 1}}",
+        symptom_of: &[],
+        // What cannot be read never becomes a case: see `unreadable`.
+        check: Check::Both(|_, _| {}),
     },
     Rule {
         code: "C010",
@@ -106,15 +120,72 @@ spec: {baseRefs: [{name: small}]}
               left out, an offloading that these presets do not do.",
         accepted: "spec: {labels: {team: chat}}",
         reported: "spec: {labels: {app.kubernetes.io/name: chat}}",
-        symptom_of: &["K071", "K072", "K073", "K074", "K075"],
-        check: Check::Service(warned),
+        symptom_of: &["K071", "K072", "K073", "K074", "K075", "V44"],
+        check: Check::Pods(warned),
+    },
+    Rule {
+        code: "C012",
+        family: FAMILY,
+        severity: Severity::Reject,
+        title: "a workload whose pods are refused",
+        why: "Its pods ask to be completed and cannot be: the workload is created, and each of its pods is \
+              refused for this reason when a controller creates it.",
+        accepted: "
+{metadata: {name: chat}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: chat}
+spec:
+  template:
+    metadata: {labels: {inject.llmisvc.io/service: chat}}
+    spec: {containers: [{name: main, image: auto}]}
+",
+        reported: "
+{metadata: {name: chat}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: chat}
+spec:
+  template:
+    metadata: {labels: {inject.llmisvc.io/service: chat, inject.llmisvc.io/role: prefil}}
+    spec: {containers: [{name: main, image: auto}]}
+",
+        symptom_of: &[],
+        check: Check::Pods(refused),
     },
 ];
+
+/// The finding about an object of ours that cannot be read; none about any other.
+pub(super) fn unreadable(request: Request<'_>) -> Vec<Finding> {
+    let group = text(request.object, &["apiVersion"]).and_then(|it| it.split_once('/'));
+    if group.is_none_or(|(group, _)| group != GROUP) {
+        return Vec::new();
+    }
+    let Err(ReadError::Invalid(message)) = Object::read(named(request.object)) else {
+        return Vec::new();
+    };
+    let Some(rule) = super::rule("C006") else { return Vec::new() };
+    let severity = rule.severity_in(&request.snapshot.settings, request.namespace);
+    if severity == Severity::Off {
+        return Vec::new();
+    }
+    let mut report = Report::new(rule.code, severity);
+    // It begins with the object and the field.
+    let mut parts = message.splitn(3, ": ").skip(1);
+    match (parts.next().map(FieldPath::parse), parts.next()) {
+        (Some(Ok(field)), Some(what)) => report.invalid(field, what, ""),
+        _ => report.invalid(FieldPath::root(), message, ""),
+    }
+    report.findings
+}
 
 fn missing(case: &Case<'_>, report: &mut Report) {
     let Some(error) = case.compose_error() else { return };
     if error.code == "unknown-config" {
-        report.invalid(path(error), error.message.clone(), "");
+        let (message, help) = error.message.split_once("; ").unwrap_or((&error.message, ""));
+        report.invalid(path(error), message, help);
     }
 }
 
@@ -143,6 +214,25 @@ fn others_fault(case: &Case<'_>, report: &mut Report) {
     }
 }
 
+/// Of a service it is a warning: its pods may be KServe's.
+fn refused(case: &Case<'_>, report: &mut Report) {
+    let Some(Err(NoPod::Complete(template, refusal))) = case.effective() else { return };
+    if case.kind != Kind::Workload {
+        return;
+    }
+    for cause in &refusal.causes {
+        let field = FieldPath::parse(&cause.field).map(|field| template.join(&field));
+        let field = field.unwrap_or_else(|_| template.clone());
+        let message = cause.message.clone();
+        // What is not among these files may be in the cluster.
+        if Refusal::ABSENT.contains(&refusal.code) {
+            report.unsure(field, message, "apply it as well; on files, name it with --objects");
+        } else {
+            report.invalid(field, message, "");
+        }
+    }
+}
+
 fn not_completed(case: &Case<'_>, report: &mut Report) {
     match case.effective() {
         Some(Err(NoPod::Complete(pool, refusal))) => {
@@ -155,11 +245,11 @@ fn not_completed(case: &Case<'_>, report: &mut Report) {
 
 fn warned(case: &Case<'_>, report: &mut Report) {
     // Rules of their own tell of these.
-    const TOLD: [&str; 2] = ["pod-template", "no-connector"];
+    const TOLD: [&str; 4] = ["pod-template", "no-connector", "port-conflict", "bad-networks"];
     let Some(Ok(effective)) = case.effective() else { return };
     let title = match &case.read {
-        Object::Service(service) => format!("{}: ", service.title()),
-        Object::Config(_) => return,
+        Some(Object::Service(service)) => format!("{}: ", service.title()),
+        Some(Object::Config(_)) | None => String::new(),
     };
     let mut seen: Vec<&str> = Vec::new();
     for engine in &effective.engines {
@@ -201,7 +291,7 @@ fn pod_template(case: &Case<'_>, report: &mut Report) {
 }
 
 fn is_own(case: &Case<'_>, error: &ComposeError) -> bool {
-    matches!(&case.read, Object::Service(service) if error.object == service.title())
+    matches!(&case.read, Some(Object::Service(service)) if error.object == service.title())
 }
 
 fn path(error: &ComposeError) -> FieldPath {

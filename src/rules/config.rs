@@ -1,14 +1,13 @@
 //! What only an LLMInferenceServiceConfig can get wrong.
 
-use std::sync::Arc;
-
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::case::{Case, at};
 use super::report::Report;
+use super::samples::Samples;
 use super::{Check, Rule};
-use crate::api::{Config, GROUP, Object, ObjectKey, Service};
-use crate::catalog::{Severity, Snapshot};
+use crate::api::Object;
+use crate::catalog::Severity;
 use crate::compose::{ComposeError, compose};
 use crate::json::FieldPath;
 
@@ -88,18 +87,15 @@ fn well_known(case: &Case<'_>, report: &mut Report) {
 }
 
 fn templates(case: &Case<'_>, report: &mut Report) {
-    let Object::Config(config) = &case.read else { return };
+    let Some(Object::Config(config)) = &case.read else { return };
     // Cheap for the many that hold none.
     if !has_template(config.spec()) {
         return;
     }
-    let mut configs = case.snapshot.configs.clone();
-    configs.insert(config.key.clone(), Arc::new(without_base_refs(config)));
-    let snapshot =
-        Snapshot { configs, settings: case.snapshot.settings.clone(), ..Snapshot::default() };
     let mut errors: Vec<ComposeError> = Vec::new();
-    for service in samples(&config.key) {
-        match compose(&snapshot, &service) {
+    let samples = Samples::of(case.snapshot, config);
+    for service in &samples.services {
+        match compose(&samples.snapshot, service) {
             // The defect of another config: this one was not at fault before it.
             Err(error) if error.object != config.title() => {}
             Err(error) if error.code == "bad-template" => errors.push(error),
@@ -113,14 +109,6 @@ fn templates(case: &Case<'_>, report: &mut Report) {
     }
 }
 
-fn without_base_refs(config: &Config) -> Config {
-    let mut config = config.clone();
-    if let Some(spec) = config.object.get_mut("spec").and_then(Value::as_object_mut) {
-        spec.shift_remove("baseRefs");
-    }
-    config
-}
-
 fn has_template(value: &Value) -> bool {
     match value {
         Value::String(text) => text.contains("{{"),
@@ -130,42 +118,4 @@ fn has_template(value: &Value) -> bool {
         }
         _ => false,
     }
-}
-
-/// A service of each topology, with everything in it that a template may ask for.
-fn samples(config: &ObjectKey) -> Vec<Service> {
-    let parallelism =
-        json!({"tensor": 1, "data": 2, "dataLocal": 1, "dataRPCPort": 5555, "expert": true});
-    let single = json!({"parallelism": {"tensor": 1}, "replicas": 1});
-    let multi = json!({"parallelism": parallelism, "worker": {}, "replicas": 1});
-    let with_prefill = |mut pool: Value| {
-        let prefill = pool.clone();
-        if let Some(members) = pool.as_object_mut() {
-            members.insert("prefill".to_owned(), prefill);
-        }
-        pool
-    };
-    [single.clone(), with_prefill(single), multi.clone(), with_prefill(multi)]
-        .into_iter()
-        .map(|mut spec| {
-            if let Some(members) = spec.as_object_mut() {
-                let model = json!({
-                    "uri": "hf://facebook/opt-125m", "name": "opt-125m",
-                    "lora": {"maxRank": 8, "maxAdapters": 1, "maxCpuAdapters": 1,
-                             "adapters": [{"name": "a", "uri": "hf://a/a"}]},
-                });
-                members.insert("model".to_owned(), model);
-                members.insert("router".to_owned(), json!({"scheduler": {}, "route": {}}));
-                members.insert("tracing".to_owned(), json!({}));
-                members.insert("kvCacheOffloading".to_owned(), json!({"cpu": "1Gi"}));
-                members.insert("baseRefs".to_owned(), json!([{"name": config.name}]));
-            }
-            let key = ObjectKey::new(config.namespace.clone(), "sample");
-            let object = json!({
-                "apiVersion": format!("{GROUP}/v1alpha2"), "kind": "LLMInferenceService",
-                "metadata": {"name": "sample", "namespace": config.namespace}, "spec": spec,
-            });
-            Service { key, object: object.into() }
-        })
-        .collect()
 }

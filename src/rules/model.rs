@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::case::{Case, at, get, items, text};
+use super::case::{Case, at, get, is_true, items, text};
 use super::report::{Report, shown};
 use super::{Check, Rule};
 use crate::catalog::{Severity, nearest};
@@ -133,8 +133,7 @@ fn is_url(text: &str) -> bool {
 /// `spec.model.confidential`, if it is enabled.
 fn enabled<'a>(case: &Case<'a>) -> Option<(FieldPath, &'a Value)> {
     let confidential = case.get(&["model", "confidential"])?;
-    let is_enabled = get(confidential, &["enabled"]) == Some(&Value::Bool(true));
-    is_enabled.then(|| (at(&["model", "confidential"]), confidential))
+    is_true(confidential, &["enabled"]).then(|| (at(&["model", "confidential"]), confidential))
 }
 
 fn resource_id(case: &Case<'_>, report: &mut Report) {

@@ -4,19 +4,19 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::case::{Case, get, text};
-use super::effective::Engine;
+use super::case::{Case, below, get};
+use super::effective::{Engine, NIXL};
+use super::flags::{NO_HYBRID, TENSOR};
 use super::report::Report;
 use crate::decision::quoted;
-use crate::vllm::KV_TRANSFER_CONFIG;
+use crate::json::FieldPath;
+use crate::vllm::{Change, KV_TRANSFER_CONFIG};
 
 mod table;
 
 pub(super) use table::RULES;
 
-const TENSOR: &str = "--tensor-parallel-size";
 const BLOCK: &str = "--block-size";
-const HYBRID: &str = "--disable-hybrid-kv-cache-manager";
 const LAYOUT: &str = "VLLM_SSM_CONV_STATE_LAYOUT";
 
 fn no_connector(case: &Case<'_>, report: &mut Report) {
@@ -56,17 +56,39 @@ fn lacks_connector(engine: &Engine) -> bool {
 
 fn other_connector(case: &Case<'_>, report: &mut Report) {
     let Some((prefill, decode)) = case.pair() else { return };
-    if let (Some(there), Some(here)) = (decode.connectors(), prefill.connectors())
-        && there != here
+    if let (Some(there), Some(here)) = (transfers(decode), transfers(prefill))
+        && !here.iter().any(|name| there.contains(name))
     {
         // Point at one that somebody wrote.
         let engine = if prefill.given_kv.is_some() { prefill } else { decode };
-        report.invalid(
-            engine.place(case, KV_TRANSFER_CONFIG),
-            format!("prefill uses {}, decode uses {}", here.join(", "), there.join(", ")),
-            "write the same kv_connector in both",
-        );
+        let place = engine.place(case, KV_TRANSFER_CONFIG);
+        let message = format!("prefill uses {}, decode uses {}", here.join(", "), there.join(", "));
+        let help = "write the same kv_connector in both";
+        // What is not known may speak to the other, and two may keep blocks in one store.
+        let moves = here.iter().chain(&there).any(|name| MOVERS.contains(name));
+        report.invalid_if(moves && !has_module(case), place, message, help);
     }
+}
+
+/// Whether prefill or decode takes its connector from a module of its own.
+fn has_module(case: &Case<'_>) -> bool {
+    let has = |engine: &Engine| {
+        engine.kv.as_ref().is_some_and(|kv| kv.config.contains_key("kv_connector_module_path"))
+    };
+    case.pair().is_some_and(|(prefill, decode)| has(prefill) || has(decode))
+}
+
+/// Connectors that speak to one of their own kind alone.
+const MOVERS: [&str; 4] =
+    ["NixlConnector", "NixlPushConnector", "MooncakeConnector", "MoRIIOConnector"];
+
+/// The connectors that blocks are moved by from pod to pod: those for a tier of the pod's own say
+/// nothing to the other side, unless there are no others.
+fn transfers(engine: &Engine) -> Option<Vec<&str>> {
+    const TIERS: [&str; 2] = ["OffloadingConnector", "SimpleCPUOffloadConnector"];
+    let all: Vec<&str> = engine.connectors()?.iter().map(String::as_str).collect();
+    let moving: Vec<&str> = all.iter().filter(|name| !TIERS.contains(name)).copied().collect();
+    Some(if moving.is_empty() { all } else { moving })
 }
 
 fn reversed_roles(case: &Case<'_>, report: &mut Report) {
@@ -76,11 +98,13 @@ fn reversed_roles(case: &Case<'_>, report: &mut Report) {
     {
         let role = engine.kv.as_ref().and_then(|kv| kv.role.as_deref());
         if role == Some(wrong) {
-            report.invalid(
-                engine.place(case, KV_TRANSFER_CONFIG),
-                format!("{} has kv_role {wrong}", engine.role.as_str()),
-                format!("write {right}"),
-            );
+            let place = engine.place(case, KV_TRANSFER_CONFIG);
+            let message = format!("{} has kv_role {wrong}", engine.role.as_str());
+            let help = format!("write {right}");
+            // To older releases of NIXL's connector the role says nothing.
+            let is_read =
+                engine.nixl().is_none() || engine.has(Change::NixlKvBothDeprecated) == Some(true);
+            report.invalid_if(is_read, place, message, help);
         }
     }
 }
@@ -89,8 +113,9 @@ fn deprecated_role(case: &Case<'_>, report: &mut Report) {
     let Some((prefill, decode)) = case.pair() else { return };
     for (engine, right) in [(prefill, "kv_producer"), (decode, "kv_consumer")] {
         let Some(kv) = &engine.given_kv else { continue };
-        let is_nixl = kv.connector.as_deref().is_some_and(|name| name.starts_with("Nixl"));
-        if is_nixl && kv.role.as_deref() == Some("kv_both") {
+        let is_nixl = kv.connector.as_deref().is_some_and(|name| name.starts_with(NIXL));
+        let is_deprecated = engine.has(Change::NixlKvBothDeprecated) == Some(true);
+        if is_nixl && is_deprecated && kv.role.as_deref() == Some("kv_both") {
             report.invalid(
                 engine.place(case, KV_TRANSFER_CONFIG),
                 "kv_role kv_both is deprecated with NIXL",
@@ -110,11 +135,26 @@ fn tensors(case: &Case<'_>) -> Option<(i64, i64)> {
     Some((size(prefill)?, size(decode)?))
 }
 
+/// Whether NIXL moves the blocks, whose limits these rules know.
+fn are_nixl(case: &Case<'_>) -> bool {
+    case.pair().is_some_and(|(prefill, decode)| prefill.nixl().and(decode.nixl()).is_some())
+}
+
+/// Whether what prefill and decode have to agree on is certain to be compared: NIXL does, where
+/// nobody turned that off.
+fn are_compared(case: &Case<'_>) -> bool {
+    let is_off =
+        |engine: &Engine| engine.extra("enforce_handshake_compat") == Some(&Value::Bool(false));
+    are_nixl(case)
+        && !case.pair().is_some_and(|(prefill, decode)| is_off(prefill) || is_off(decode))
+}
+
 fn tensors_divide(case: &Case<'_>, report: &mut Report) {
     let Some((prefill, _)) = case.pair() else { return };
     let Some((ours, theirs)) = tensors(case) else { return };
     if ours.max(theirs) % ours.min(theirs) != 0 {
-        report.invalid(
+        report.invalid_if(
+            are_nixl(case),
             tensor_place(case, prefill),
             format!("prefill has tensor parallel size {ours}, decode {theirs}"),
             "one must be a multiple of the other",
@@ -125,7 +165,7 @@ fn tensors_divide(case: &Case<'_>, report: &mut Report) {
 fn larger_prefill(case: &Case<'_>, report: &mut Report) {
     let Some((prefill, _)) = case.pair() else { return };
     let Some((ours, theirs)) = tensors(case) else { return };
-    if ours > theirs {
+    if ours > theirs && are_nixl(case) {
         report.invalid(
             tensor_place(case, prefill),
             format!("prefill has tensor parallel size {ours}, decode {theirs}"),
@@ -139,7 +179,8 @@ fn hybrid_tensors(case: &Case<'_>, report: &mut Report) {
     let Some((ours, theirs)) = tensors(case) else { return };
     let is_hybrid = [prefill, decode].into_iter().any(|engine| engine.env(LAYOUT).is_some());
     if is_hybrid && ours != theirs {
-        report.invalid(
+        report.invalid_if(
+            are_nixl(case),
             tensor_place(case, prefill),
             format!(
                 "prefill has tensor parallel size {ours}, decode {theirs}, and {LAYOUT} says that \
@@ -150,17 +191,17 @@ fn hybrid_tensors(case: &Case<'_>, report: &mut Report) {
     }
 }
 
-fn tensor_place(case: &Case<'_>, engine: &Engine) -> crate::json::FieldPath {
-    let field = super::case::below(&engine.pool, &["parallelism", "tensor"]);
-    let is_there = case.object.pointer(&field.pointer()).is_some_and(|value| !value.is_null());
-    if is_there { field } else { engine.place(case, TENSOR) }
+fn tensor_place(case: &Case<'_>, engine: &Engine) -> FieldPath {
+    let field = below(&engine.pool, &["parallelism", "tensor"]);
+    if case.written(&field) == field { field } else { engine.place(case, TENSOR) }
 }
 
 fn blocks_divide(case: &Case<'_>, report: &mut Report) {
     let Some((prefill, decode)) = case.pair() else { return };
     let Some((ours, theirs)) = blocks(prefill, decode) else { return };
     if theirs % ours != 0 {
-        report.invalid(
+        report.invalid_if(
+            are_nixl(case),
             prefill.place(case, BLOCK),
             format!("prefill has block size {ours}, decode {theirs}"),
             "make decode's a multiple of prefill's, or write the same in both",
@@ -187,7 +228,8 @@ fn blocks_equal(case: &Case<'_>, report: &mut Report) {
     } else {
         return;
     };
-    report.invalid(
+    report.invalid_if(
+        are_nixl(case),
         prefill.place(case, BLOCK),
         format!("prefill has block size {ours}, decode {theirs}, which {reason} cannot have"),
         "write the same block size in both",
@@ -201,8 +243,7 @@ fn blocks(prefill: &Engine, decode: &Engine) -> Option<(i64, i64)> {
 
 /// Whether `--no-disable-hybrid-kv-cache-manager` is given.
 fn forces_hybrid(engine: &Engine) -> bool {
-    let last = engine.arguments.last(HYBRID).and_then(|argument| argument.flag.as_ref());
-    last.is_some_and(|flag| flag.negated)
+    engine.switch(NO_HYBRID) == Some(false)
 }
 
 /// Reports a flag that prefill and decode have to agree on. What only one of them gives is a
@@ -225,7 +266,8 @@ fn agree(
     };
     match (said(prefill), said(decode)) {
         (Some(ours), Some(theirs)) if ours != theirs => {
-            report.invalid(
+            report.invalid_if(
+                are_compared(case),
                 place(prefill),
                 format!("prefill has {ours}, decode {theirs}: {why}"),
                 help,
@@ -286,22 +328,19 @@ fn dtype(case: &Case<'_>, report: &mut Report) {
 
 fn images(case: &Case<'_>, report: &mut Report) {
     let Some((prefill, decode)) = case.pair() else { return };
-    let image = |engine: &Engine| text(engine.container(), &["image"]).map(str::to_owned);
-    if let (Some(ours), Some(theirs)) = (image(prefill), image(decode))
+    // A mirror's has the same in it.
+    let name = |image: &str| image.rsplit('/').next().unwrap_or(image).to_owned();
+    let is_tagged = |image: &str| name(image).contains(':');
+    if let (Some(ours), Some(theirs)) = (prefill.image(), decode.image())
         && ours != theirs
+        && !(is_tagged(ours) && name(ours) == name(theirs))
     {
         report.invalid(
-            image_place(case, prefill).unwrap_or_else(|| prefill.place(case, "")),
-            format!("prefill runs {}, decode {}", quoted(&ours), quoted(&theirs)),
+            prefill.field_place(case, &["image"]),
+            format!("prefill runs {}, decode {}", quoted(ours), quoted(theirs)),
             "run the same image in both",
         );
     }
-}
-
-fn image_place(case: &Case<'_>, engine: &Engine) -> Option<crate::json::FieldPath> {
-    let container = engine.place(case, "");
-    let is_there = case.object.pointer(&container.field("image").pointer()).is_some();
-    is_there.then(|| container.field("image"))
 }
 
 fn models(case: &Case<'_>, report: &mut Report) {
@@ -314,7 +353,9 @@ fn models(case: &Case<'_>, report: &mut Report) {
     if let (Some(ours), Some(theirs)) = (model(prefill), model(decode))
         && ours != theirs
     {
-        report.invalid(
+        // Behind a script's `vllm serve` may be the shell's own words.
+        report.invalid_if(
+            !prefill.is_shell() && !decode.is_shell(),
             prefill.place(case, "--model"),
             format!("prefill serves {}, decode {}", quoted(&ours), quoted(&theirs)),
             "serve the same model in both: leave it out, it is spec.model",
@@ -349,7 +390,8 @@ fn speculation(case: &Case<'_>, report: &mut Report) {
                 if let (Some(ours), Some(theirs)) = (ours, theirs)
                     && ours != theirs
                 {
-                    report.invalid(
+                    report.invalid_if(
+                        are_compared(case),
                         prefill.place(case, FLAG),
                         format!("prefill has {member} {ours}, decode {theirs}: {HANDSHAKE}"),
                         "speculate with the same method and model in both",
@@ -395,7 +437,7 @@ fn permuted_hybrid(case: &Case<'_>, report: &mut Report) {
             .is_some_and(|value| *value == Value::Bool(true) || value == "True");
         if permutes && forces_hybrid(engine) {
             report.invalid(
-                engine.place(case, HYBRID),
+                engine.place(case, NO_HYBRID),
                 "the hybrid KV cache manager cannot permute (enable_permute_local_kv)",
                 "remove one of the two",
             );
@@ -405,20 +447,14 @@ fn permuted_hybrid(case: &Case<'_>, report: &mut Report) {
 
 fn backends(case: &Case<'_>, report: &mut Report) {
     let Some((prefill, decode)) = case.pair() else { return };
-    let is_nixl = |engine: &Engine| {
-        engine.connectors().is_some_and(|names| names.iter().any(|name| name.starts_with("Nixl")))
-    };
-    let backends = |engine: &Engine| -> BTreeSet<String> {
-        let list = engine.extra("backends").and_then(Value::as_array);
-        let names = list.into_iter().flatten().filter_map(Value::as_str);
-        let names: BTreeSet<String> = names.map(str::to_ascii_uppercase).collect();
-        if names.is_empty() { BTreeSet::from(["UCX".to_owned()]) } else { names }
-    };
     let joined = |names: &BTreeSet<String>| names.iter().cloned().collect::<Vec<_>>().join(", ");
-    let (ours, theirs) = (backends(prefill), backends(decode));
-    if is_nixl(prefill) && is_nixl(decode) && ours != theirs {
+    if let (Some(ours), Some(theirs)) = (prefill.nixl_backends(), decode.nixl_backends())
+        && ours != theirs
+    {
         let engine = if prefill.extra("backends").is_some() { prefill } else { decode };
-        report.invalid(
+        // One that both have may do.
+        report.invalid_if(
+            ours.is_disjoint(&theirs),
             engine.place(case, KV_TRANSFER_CONFIG),
             format!("prefill has NIXL backends {}, decode {}", joined(&ours), joined(&theirs)),
             "write the same backends in both",
@@ -428,15 +464,14 @@ fn backends(case: &Case<'_>, report: &mut Report) {
 
 fn fabrics(case: &Case<'_>, report: &mut Report) {
     let Some((prefill, decode)) = case.pair() else { return };
-    // A claim may be for a network card: what it brings is not known here.
-    let claims = |engine: &Engine| get(&engine.pod, &["resourceClaims"]).is_some();
-    if claims(prefill) || claims(decode) {
+    // A claim may be for a network card.
+    if prefill.has_claims() || decode.has_claims() {
         return;
     }
     for (engine, other) in [(prefill, decode), (decode, prefill)] {
-        if let (Some(resource), None) = (rdma(engine), rdma(other)) {
+        if let (Some(resource), None) = (engine.rdma(), other.rdma()) {
             report.invalid(
-                super::case::below(&other.pool, &["template"]),
+                below(&other.pool, &["template"]),
                 format!(
                     "{} has no RDMA resource, and {} has {resource}: KV goes over TCP",
                     other.role.as_str(),
@@ -448,18 +483,6 @@ fn fabrics(case: &Case<'_>, report: &mut Report) {
     }
 }
 
-/// The engine's RDMA resource, by the names that device plugins give them.
-fn rdma(engine: &Engine) -> Option<&str> {
-    let is_rdma = |name: &&str| {
-        name.starts_with("rdma/")
-            || name.starts_with("networking.gke.io.networks/rdma")
-            || name.contains("sriov")
-            || *name == "vpc.amazonaws.com/efa"
-    };
-    let limits = get(engine.container(), &["resources", "limits"])?.as_object()?;
-    limits.keys().map(String::as_str).find(is_rdma)
-}
-
 fn bidirectional(engine: &Engine) -> bool {
     engine.extra("bidirectional_kv_xfer") == Some(&Value::Bool(true))
 }
@@ -467,10 +490,7 @@ fn bidirectional(engine: &Engine) -> bool {
 fn bidirectional_push(case: &Case<'_>, report: &mut Report) {
     let Some((prefill, decode)) = case.pair() else { return };
     for engine in [decode, prefill] {
-        let pushes = engine
-            .connectors()
-            .is_some_and(|names| names.iter().any(|it| it == "NixlPushConnector"));
-        if bidirectional(engine) && pushes {
+        if bidirectional(engine) && engine.has_connector("NixlPushConnector") {
             report.invalid(
                 engine.place(case, KV_TRANSFER_CONFIG),
                 "NixlPushConnector cannot transfer both ways (bidirectional_kv_xfer)",
@@ -540,3 +560,6 @@ fn served_names(case: &Case<'_>, report: &mut Report) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

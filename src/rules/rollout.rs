@@ -43,8 +43,8 @@ pub(super) const RULES: &[Rule] = &[
         why: "A LeaderWorkerSet adds no group beyond its replicas unless maxSurge says so: with \
               maxUnavailable 0 its rollout never starts. A Deployment's maxSurge is 25 % where none is \
               given, so this concerns pools with a worker.",
-        accepted: "spec: {worker: {}, parallelism: {data: 16, dataLocal: 8, tensor: 1, expert: true}, rolloutStrategy: {maxUnavailable: 0, maxSurge: 1}}",
-        reported: "spec: {worker: {}, parallelism: {data: 16, dataLocal: 8, tensor: 1, expert: true}, rolloutStrategy: {maxUnavailable: 0}}",
+        accepted: "spec: {worker: {}, parallelism: {data: 16, dataLocal: 8, tensor: 1}, rolloutStrategy: {maxUnavailable: 0, maxSurge: 1}}",
+        reported: "spec: {worker: {}, parallelism: {data: 16, dataLocal: 8, tensor: 1}, rolloutStrategy: {maxUnavailable: 0}}",
         symptom_of: &["K081"],
         check: Check::Service(no_surge),
     },

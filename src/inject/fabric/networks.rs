@@ -5,6 +5,48 @@
 
 use serde_json::{Value, json};
 
+/// One item of the annotation.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Network {
+    /// `NAME` or `NAMESPACE/NAME`.
+    pub(crate) name: String,
+    /// What it is to be called in the pod; `None` where the place in the list decides.
+    pub(crate) interface: Option<String>,
+}
+
+/// Reads the annotation, in either form. The empty one has no networks.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn parse(written: &str) -> Result<Vec<Network>, String> {
+    let written = written.trim();
+    if written.starts_with('{') {
+        return Err("a single object is not a list of networks; write it in [ ]".to_owned());
+    }
+    if is_json(written) {
+        let items: Vec<Value> = serde_json::from_str(written)
+            .map_err(|error| format!("not a JSON list of networks: {error}"))?;
+        let network = |item: &Value| {
+            let name = name_of(item)
+                .ok_or_else(|| format!("{item} names no network; write {{\"name\": \"NAME\"}}"))?;
+            let interface = item.get("interface").and_then(Value::as_str);
+            let interface = interface.filter(|interface| !interface.is_empty()).map(str::to_owned);
+            Ok(Network { name, interface })
+        };
+        return items.iter().map(network).collect();
+    }
+    let names = written.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let network = |text: &str| {
+        if !is_name(text) {
+            return Err(format!("\"{text}\" is not NAME, NAMESPACE/NAME or NAME@INTERFACE"));
+        }
+        let (name, interface) =
+            text.split_once('@').map_or((text, None), |(name, it)| (name, Some(it.to_owned())));
+        Ok(Network { name: name.to_owned(), interface })
+    };
+    names.map(network).collect()
+}
+
 /// Adds `network` to the annotation of a pod in `namespace` until it is there `count` times, in the
 /// author's own form. A network without a namespace is one of the pod's.
 ///
@@ -19,39 +61,23 @@ pub(super) fn add(
     let written = written.trim();
     let local = |name: &str| name.strip_prefix(namespace)?.strip_prefix('/').map(str::to_owned);
     let local = |name: &str| local(name).unwrap_or_else(|| name.to_owned());
-    if written.starts_with('[') {
-        let mut items: Vec<Value> = serde_json::from_str(written)
-            .map_err(|error| format!("not a JSON list of networks: {error}"))?;
-        if let Some(item) = items.iter().find(|item| name_of(item).is_none()) {
-            return Err(format!("{item} names no network; write {{\"name\": \"{network}\"}}"));
-        }
-        let there = items
-            .iter()
-            .filter(|item| name_of(item).is_some_and(|name| local(&name) == local(network)))
-            .count();
-        items.extend(missing(there, count).map(|()| entry(network)));
-        return Ok(if there as u64 >= count {
-            written.to_owned()
-        } else {
-            Value::Array(items).to_string()
-        });
-    }
-    if written.starts_with('{') {
-        return Err("a single object is not a list of networks; write it in [ ]".to_owned());
-    }
-    let names: Vec<&str> =
-        written.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
-    if let Some(name) = names.iter().find(|name| !is_name(name)) {
-        return Err(format!("\"{name}\" is not NAME, NAMESPACE/NAME or NAME@INTERFACE"));
-    }
-    let there =
-        names.iter().filter(|name| local(without_interface(name)) == local(network)).count();
+    let there = parse(written)?.iter().filter(|it| local(&it.name) == local(network)).count();
     if there as u64 >= count {
         return Ok(written.to_owned());
+    }
+    if is_json(written) {
+        let mut items: Vec<Value> = serde_json::from_str(written).unwrap_or_default();
+        items.extend(missing(there, count).map(|()| entry(network)));
+        return Ok(Value::Array(items).to_string());
     }
     let added = missing(there, count).map(|()| network);
     let own = Some(written).filter(|written| !written.is_empty());
     Ok(own.into_iter().chain(added).collect::<Vec<_>>().join(","))
+}
+
+/// Multus reads the text as JSON where it holds any of these (`pkg/k8sclient` of multus-cni).
+fn is_json(written: &str) -> bool {
+    written.contains(['[', '{', '"'])
 }
 
 /// One unit for each that is still missing.
@@ -73,10 +99,6 @@ fn entry(network: &str) -> Value {
         Some((namespace, name)) => json!({"name": name, "namespace": namespace}),
         None => json!({"name": network}),
     }
-}
-
-fn without_interface(name: &str) -> &str {
-    name.split_once('@').map_or(name, |(name, _)| name)
 }
 
 fn is_name(name: &str) -> bool {

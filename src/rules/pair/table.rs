@@ -44,7 +44,7 @@ spec:
           - '--kv-transfer-config={"kv_buffer_device":"cuda"}'
 "#,
         symptom_of: &[],
-        check: Check::Service(super::no_connector),
+        check: Check::Pods(super::no_connector),
     },
     Rule {
         code: "V02",
@@ -82,7 +82,7 @@ spec:
           - '--kv-transfer-config={"kv_buffer_device":"cuda"}'
 "#,
         symptom_of: &["V01"],
-        check: Check::Service(super::one_connector),
+        check: Check::Pods(super::one_connector),
     },
     Rule {
         code: "V03",
@@ -97,12 +97,14 @@ spec:
   template:
     containers:
       - name: main
+        image: vllm/vllm-openai:v0.24.0
         args:
           - '--kv-transfer-config={"kv_connector":"NixlPullConnector","kv_role":"kv_consumer"}'
   prefill:
     template:
       containers:
         - name: main
+          image: vllm/vllm-openai:v0.24.0
           args:
           - '--kv-transfer-config={"kv_connector":"NixlConnector","kv_role":"kv_producer"}'
 "#,
@@ -111,17 +113,19 @@ spec:
   template:
     containers:
       - name: main
+        image: vllm/vllm-openai:v0.24.0
         args:
           - '--kv-transfer-config={"kv_connector":"NixlConnector","kv_role":"kv_consumer"}'
   prefill:
     template:
       containers:
         - name: main
+          image: vllm/vllm-openai:v0.24.0
           args:
           - '--kv-transfer-config={"kv_connector":"MooncakeConnector","kv_role":"kv_producer"}'
 "#,
         symptom_of: &["V01", "V02"],
-        check: Check::Service(super::other_connector),
+        check: Check::Pods(super::other_connector),
     },
     Rule {
         code: "V04",
@@ -129,7 +133,8 @@ spec:
         severity: Severity::Reject,
         title: "kv_role of prefill and decode reversed",
         why: "Prefill produces KV blocks and decode consumes them (vLLM's config/kv_transfer.py). The \
-              other way round each waits for the other.",
+              other way round each waits for the other. To NIXL's connector the role was a mere placeholder, as its \
+              documentation says; where its release may be such a one it is a warning.",
         accepted: r#"
 spec:
   template:
@@ -149,17 +154,19 @@ spec:
   template:
     containers:
       - name: main
+        image: vllm/vllm-openai:v0.24.0
         args:
           - '--kv-transfer-config={"kv_connector":"NixlConnector","kv_role":"kv_producer"}'
   prefill:
     template:
       containers:
         - name: main
+          image: vllm/vllm-openai:v0.24.0
           args:
           - '--kv-transfer-config={"kv_connector":"NixlConnector","kv_role":"kv_consumer"}'
 "#,
         symptom_of: &[],
-        check: Check::Service(super::reversed_roles),
+        check: Check::Pods(super::reversed_roles),
     },
     Rule {
         code: "V05",
@@ -187,17 +194,19 @@ spec:
   template:
     containers:
       - name: main
+        image: vllm/vllm-openai:v0.24.0
         args:
           - '--kv-transfer-config={"kv_connector":"NixlConnector","kv_role":"kv_both"}'
   prefill:
     template:
       containers:
         - name: main
+          image: vllm/vllm-openai:v0.24.0
           args:
           - '--kv-transfer-config={"kv_connector":"NixlConnector","kv_role":"kv_producer"}'
 "#,
         symptom_of: &[],
-        check: Check::Service(super::deprecated_role),
+        check: Check::Pods(super::deprecated_role),
     },
     Rule {
         code: "V06",
@@ -235,7 +244,7 @@ spec:
           - '--tensor-parallel-size=2'
 ",
         symptom_of: &[],
-        check: Check::Service(super::tensors_divide),
+        check: Check::Pods(super::tensors_divide),
     },
     Rule {
         code: "V07",
@@ -274,7 +283,7 @@ spec:
           - '--tensor-parallel-size=4'
 ",
         symptom_of: &["V06", "V08", "V10"],
-        check: Check::Service(super::larger_prefill),
+        check: Check::Pods(super::larger_prefill),
     },
     Rule {
         code: "V08",
@@ -294,7 +303,7 @@ spec:
   prefill: {template: {containers: [{name: main, args: [--tensor-parallel-size=2], env: [{name: VLLM_SSM_CONV_STATE_LAYOUT, value: DS}]}]}}
 ",
         symptom_of: &["V06"],
-        check: Check::Service(super::hybrid_tensors),
+        check: Check::Pods(super::hybrid_tensors),
     },
     Rule {
         code: "V09",
@@ -332,7 +341,7 @@ spec:
           - '--block-size=48'
 ",
         symptom_of: &[],
-        check: Check::Service(super::blocks_divide),
+        check: Check::Pods(super::blocks_divide),
     },
     Rule {
         code: "V10",
@@ -373,7 +382,7 @@ spec:
           - '--tensor-parallel-size=2'
 ",
         symptom_of: &["V09"],
-        check: Check::Service(super::blocks_equal),
+        check: Check::Pods(super::blocks_equal),
     },
     Rule {
         code: "V11",
@@ -412,7 +421,7 @@ spec:
           - '--kv-cache-dtype=fp8_e4m3'
 ",
         symptom_of: &[],
-        check: Check::Service(super::cache_dtype),
+        check: Check::Pods(super::cache_dtype),
     },
     Rule {
         code: "V12",
@@ -450,7 +459,7 @@ spec:
           - '--attention-backend=FLASH_ATTN'
 ",
         symptom_of: &[],
-        check: Check::Service(super::attention),
+        check: Check::Pods(super::attention),
     },
     Rule {
         code: "V13",
@@ -489,7 +498,7 @@ spec:
           - '--dtype=float16'
 ",
         symptom_of: &[],
-        check: Check::Service(super::dtype),
+        check: Check::Pods(super::dtype),
     },
     Rule {
         code: "V14",
@@ -509,7 +518,7 @@ spec:
   prefill: {template: {containers: [{name: main, image: \"vllm/vllm-openai:v0.20.0\"}]}}
 ",
         symptom_of: &[],
-        check: Check::Service(super::images),
+        check: Check::Pods(super::images),
     },
     Rule {
         code: "V15",
@@ -547,7 +556,7 @@ spec:
           - '--model=/mnt/other'
 ",
         symptom_of: &[],
-        check: Check::Service(super::models),
+        check: Check::Pods(super::models),
     },
     Rule {
         code: "V16",
@@ -585,7 +594,7 @@ spec:
           - '--speculative-config={"method":"eagle3","num_speculative_tokens":1}'
 "#,
         symptom_of: &[],
-        check: Check::Service(super::speculation),
+        check: Check::Pods(super::speculation),
     },
     Rule {
         code: "V17",
@@ -623,7 +632,7 @@ spec:
           - '--kv-transfer-config={"kv_connector":"NixlConnector","kv_role":"kv_producer"}'
 "#,
         symptom_of: &[],
-        check: Check::Service(super::unchecked_handshake),
+        check: Check::Pods(super::unchecked_handshake),
     },
     Rule {
         code: "V18",
@@ -662,7 +671,7 @@ spec:
           - '--kv-transfer-config={"kv_connector":"NixlConnector","kv_role":"kv_producer"}'
 "#,
         symptom_of: &[],
-        check: Check::Service(super::permuted_hybrid),
+        check: Check::Pods(super::permuted_hybrid),
     },
     Rule {
         code: "V19",
@@ -700,7 +709,7 @@ spec:
           - '--kv-transfer-config={"kv_connector":"NixlConnector","kv_role":"kv_producer","kv_connector_extra_config":{"backends":["LIBFABRIC"]}}'
 "#,
         symptom_of: &["V02", "V03"],
-        check: Check::Service(super::backends),
+        check: Check::Pods(super::backends),
     },
     Rule {
         code: "V20",
@@ -720,7 +729,7 @@ spec:
   prefill: {template: {containers: [{name: main}]}}
 ",
         symptom_of: &[],
-        check: Check::Service(super::fabrics),
+        check: Check::Pods(super::fabrics),
     },
     Rule {
         code: "V21",
@@ -759,7 +768,7 @@ spec:
           - '--kv-transfer-config={"kv_connector":"NixlConnector","kv_role":"kv_producer"}'
 "#,
         symptom_of: &["V22"],
-        check: Check::Service(super::bidirectional_alone),
+        check: Check::Pods(super::bidirectional_alone),
     },
     Rule {
         code: "V22",
@@ -772,12 +781,14 @@ spec:
   template:
     containers:
       - name: main
+        image: vllm/vllm-openai:v0.24.0
         args:
           - '--kv-transfer-config={"kv_connector":"NixlPushConnector","kv_role":"kv_consumer"}'
   prefill:
     template:
       containers:
         - name: main
+          image: vllm/vllm-openai:v0.24.0
           args:
           - '--kv-transfer-config={"kv_connector":"NixlPushConnector","kv_role":"kv_producer"}'
 "#,
@@ -786,17 +797,19 @@ spec:
   template:
     containers:
       - name: main
+        image: vllm/vllm-openai:v0.24.0
         args:
           - '--kv-transfer-config={"kv_connector":"NixlPushConnector","kv_role":"kv_consumer","kv_connector_extra_config":{"bidirectional_kv_xfer":true}}'
   prefill:
     template:
       containers:
         - name: main
+          image: vllm/vllm-openai:v0.24.0
           args:
           - '--kv-transfer-config={"kv_connector":"NixlPushConnector","kv_role":"kv_producer"}'
 "#,
         symptom_of: &[],
-        check: Check::Service(super::bidirectional_push),
+        check: Check::Pods(super::bidirectional_push),
     },
     Rule {
         code: "V24",
@@ -834,7 +847,7 @@ spec:
           - '--max-model-len=8192'
 ",
         symptom_of: &[],
-        check: Check::Service(super::lengths),
+        check: Check::Pods(super::lengths),
     },
     Rule {
         code: "V25",
@@ -875,6 +888,6 @@ spec:
           - 'opt-125m'
 ",
         symptom_of: &[],
-        check: Check::Service(super::served_names),
+        check: Check::Pods(super::served_names),
     },
 ];
