@@ -15,9 +15,11 @@ mod output;
 mod presets;
 mod render;
 mod review;
+mod rules;
 mod serve;
 mod services;
 mod sleep;
+pub mod validate;
 
 use std::process::ExitCode;
 
@@ -27,7 +29,7 @@ pub use catalog::CatalogArgs;
 
 /// Exit code: done, and nothing to object to.
 pub const FINE: u8 = 0;
-/// Exit code: done, and something was denied, refused or could not be composed.
+/// Exit code: done, and something was denied, refused, found to be wrong or could not be composed.
 pub const FINDINGS: u8 = 1;
 /// Exit code: something that was asked for could not be done at all.
 pub const CANNOT_RUN: u8 = 2;
@@ -44,7 +46,7 @@ Completes the pods of LLMInferenceServices: engine, sidecar, model, KV transfer,
 `serve` is the admission webhook. The other subcommands make the same decisions on files, without a
 cluster: whatever the webhook would answer, they print.",
     arg_required_else_help = true,
-    after_help = "Exit codes: 0 fine; 1 denied, refused or not composed; 2 cannot run."
+    after_help = "Exit codes: 0 fine; 1 denied, refused, wrong or not composed; 2 cannot run."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -57,6 +59,9 @@ enum Command {
     Certs(certs::Args),
     Review(review::Args),
     Inject(inject::Args),
+    Validate(validate::Args),
+    #[command(visible_alias = "explain")]
+    Rules(rules::Args),
     Compose(compose::Args),
     Render(render::Args),
     Presets(presets::Args),
@@ -73,6 +78,8 @@ pub fn main() -> ExitCode {
         Command::Certs(args) => certs::run(args),
         Command::Review(args) => review::run(args),
         Command::Inject(args) => inject::run(args),
+        Command::Validate(args) => validate::run(args),
+        Command::Rules(args) => rules::run(args),
         Command::Compose(args) => compose::run(args),
         Command::Render(args) => render::run(args),
         Command::Presets(args) => presets::run(args),

@@ -126,7 +126,9 @@ mod general {
     #[test]
     fn help_and_version_are_no_errors() {
         assert!(run(&["--version"]).ends(0).out.starts_with("llmisvc-webhook "));
-        for command in ["review", "inject", "compose", "render", "presets", "completions"] {
+        for command in
+            ["review", "inject", "validate", "rules", "compose", "render", "presets", "completions"]
+        {
             let help = run(&[command, "--help"]).ends(0).out;
             assert!(help.contains("Example") && help.contains("Exit codes"), "{help}");
             assert!(run(&["--help"]).ends(0).out.contains(command));
@@ -147,7 +149,7 @@ mod general {
 
     #[test]
     fn a_missing_file_ends_with_two() {
-        for command in ["review", "inject", "compose", "render"] {
+        for command in ["review", "inject", "validate", "compose", "render"] {
             run(&[command, "/nowhere/at/all.yaml"])
                 .ends(2)
                 .says("error: ")
@@ -172,6 +174,9 @@ mod general {
                 let run = run(&[command, &path(&folder, name)]).ends(2).says("error: ");
                 assert_eq!(run.out.replace("[]", ""), run.out, "{command} {name}");
             }
+        }
+        for (name, _) in broken {
+            run(&["validate", &path(&folder, name)]).ends(2);
         }
         run(&["inject", &path(&folder, "not-yaml.yaml")]).says("not-yaml.yaml:2:");
         run(&["inject", &path(&folder, "binary.yaml")]).says("UTF-8");
@@ -377,6 +382,12 @@ mod review {
         }
     }
 }
+
+#[path = "cli/validate.rs"]
+mod validate;
+
+#[path = "cli/rules.rs"]
+mod rules;
 
 #[path = "cli/remote.rs"]
 mod remote;

@@ -1,7 +1,5 @@
 //! `inject`: what admission would make of the pods in a file.
 
-mod templates;
-
 use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,8 +12,9 @@ use super::{CatalogArgs, input};
 use crate::catalog::Snapshot;
 use crate::catalog::files::{DEFAULT_NAMESPACE, list_of};
 use crate::decision::Decision;
-use crate::inject::{Mode, PodRequest, decide};
-use templates::{LEADER, Position, Templates, Type, WORKER, templates};
+use crate::inject::{Mode, PodRequest};
+use crate::rules::decide;
+use crate::workload::templates::{LEADER, Position, Templates, Type, WORKER, templates};
 
 /// Completes the pods and pod templates of a file, as the webhook would at admission.
 #[derive(Debug, clap::Args)]

@@ -32,6 +32,25 @@ pub(super) fn text(path: &Path) -> anyhow::Result<String> {
     read.with_context(|| format!("cannot read {}", shown(path)))
 }
 
+/// The texts of a file or of the manifests in a directory, in order, each with the name of its file.
+/// Of a directory one that cannot be read is there with the reason.
+///
+/// # Errors
+/// For a file or directory that cannot be read.
+pub(super) fn texts(path: &Path) -> anyhow::Result<Vec<(PathBuf, Result<String, String>)>> {
+    let files = if is_stdin(path) {
+        vec![path.to_owned()]
+    } else {
+        manifests(path).with_context(|| format!("cannot read {}", shown(path)))?
+    };
+    let read = |file: PathBuf| match text(&file) {
+        Ok(text) => Ok((file, Ok(text))),
+        Err(error) if file.as_path() != path => Ok((file, Err(format!("{error:#}")))),
+        Err(error) => Err(error),
+    };
+    files.into_iter().map(read).collect()
+}
+
 /// The objects of a file or of the manifests in a directory, in order.
 ///
 /// A document that cannot be read is said on standard error, and makes the outcome incomplete.
@@ -39,29 +58,22 @@ pub(super) fn text(path: &Path) -> anyhow::Result<String> {
 /// # Errors
 /// For a file or directory that cannot be read, and when there is no document at all.
 pub(super) fn documents(path: &Path) -> anyhow::Result<(Vec<Input>, Outcome)> {
-    let files = if is_stdin(path) {
-        vec![path.to_owned()]
-    } else {
-        manifests(path).with_context(|| format!("cannot read {}", shown(path)))?
-    };
     let mut inputs = Vec::new();
     let mut outcome = Outcome::Fine;
     let mut complain = |what: String| {
         outcome = Outcome::Incomplete;
         say(&format!("error: {what}"));
     };
-    for file in &files {
-        let text = match text(file) {
+    for (file, text) in texts(path)? {
+        let text = match text {
             Ok(text) => text,
-            // Of a directory, the other files are still read.
-            Err(error) if file.as_path() != path => {
-                complain(format!("{error:#}"));
+            Err(reason) => {
+                complain(reason);
                 continue;
             }
-            Err(error) => return Err(error),
         };
         for document in yaml::documents(&text) {
-            let at = |line: usize| format!("{}:{line}", shown(file));
+            let at = |line: usize| format!("{}:{line}", shown(&file));
             match document.value {
                 Ok(value) if value.is_object() => {
                     inputs.push(Input { file: file.clone(), line: document.line, value });
@@ -82,10 +94,11 @@ pub(super) fn documents(path: &Path) -> anyhow::Result<(Vec<Input>, Outcome)> {
     Ok((inputs, outcome))
 }
 
-fn is_stdin(path: &Path) -> bool {
+pub(super) fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-fn shown(path: &Path) -> String {
+/// How a file is called.
+pub(super) fn shown(path: &Path) -> String {
     if is_stdin(path) { "standard input".to_owned() } else { path.display().to_string() }
 }

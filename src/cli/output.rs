@@ -122,19 +122,23 @@ pub(super) fn say(text: &str) {
     let _ = io::stderr().lock().write_all(line.as_bytes());
 }
 
-fn visible(text: &str) -> String {
+/// The text with what would steer a terminal shown as an escape; newlines stay.
+pub(super) fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        // The marks that turn the reading direction are no controls by Unicode's classes.
-        if (c.is_control() && c != '\n')
-            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-        {
+        if is_steering(c) && c != '\n' {
             shown.extend(c.escape_default());
         } else {
             shown.push(c);
         }
     }
     shown
+}
+
+/// Whether a terminal does something else with a character than showing it.
+pub(super) fn is_steering(c: char) -> bool {
+    // The marks that turn the reading direction are no controls by Unicode's classes.
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
