@@ -316,6 +316,85 @@ fn replicas_are_patched_and_an_invalid_spec_is_refused_with_a_cause_a_line() {
     site.delete("default", &service);
 }
 
+/// What `validate` prints of a file, errors as kubectl prints causes, and warnings as it prints those.
+fn validated(site: &Installation, service: &str) -> (Vec<String>, Vec<String>) {
+    let file = site.file("checked.yaml", service);
+    let output = Command::new(env!("CARGO_BIN_EXE_llmisvc-webhook"))
+        .args(["validate", "-o", "json", &file])
+        .output()
+        .unwrap();
+    let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let (mut errors, mut warnings) = (Vec::new(), Vec::new());
+    for finding in printed["findings"].as_array().unwrap() {
+        let [code, field, message, help] =
+            ["code", "field", "message", "help"].map(|key| finding[key].as_str().unwrap());
+        match finding["severity"].as_str().unwrap() {
+            "error" => errors.push(format!("{field}: {message}; {help} ({code})")),
+            _ => warnings.push(format!("{code}: {field}: {message}; {help}")),
+        }
+    }
+    (errors, warnings)
+}
+
+/// What its pods would be is known when a service is applied: a cause or a warning for each defect,
+/// a line each, at the field where the author wrote it, and the same that `validate` finds.
+#[test]
+fn what_the_engines_cannot_do_is_said_when_the_service_is_applied() {
+    let site = site();
+    let service = |spec: &str| {
+        format!(
+            "apiVersion: serving.kserve.io/v1alpha2\nkind: LLMInferenceService\n\
+             metadata: {{name: checked}}\nspec:\n  \
+             model: {{uri: \"hf://Qwen/Qwen2.5-7B-Instruct\", name: qwen}}\n{spec}"
+        )
+    };
+    let create = ["create", "--dry-run=server", "-f", "-"];
+    let lines = |text: &str, start: &str| -> Vec<String> {
+        text.lines()
+            .filter_map(|line| line.trim_start().strip_prefix(start))
+            .map(str::to_owned)
+            .collect()
+    };
+
+    let wrong = service(
+        "  template: {containers: [{name: main, args: [--dtype=half, -tp, \"2\"]}]}\n  \
+         prefill: {template: {containers: [{name: main, args: [--dtype=bfloat16, -tp, \"3\"]}]}}",
+    );
+    let refused = site.kubectl_with(&create, &wrong);
+    assert!(!refused.status.success(), "{}", refused.stdout);
+    let causes = lines(&refused.stderr, "* ");
+    let [dtype, tensor] = causes.as_slice() else { panic!("{}", refused.stderr) };
+    for (cause, argument, code) in [(dtype, "args[0]", "(V13)"), (tensor, "args[1]", "(V06)")] {
+        let field = format!("spec.prefill.template.containers[0].{argument}: ");
+        assert!(cause.starts_with(&field) && cause.ends_with(code), "{}", refused.stderr);
+    }
+    assert_eq!(validated(&site, &wrong).0, causes);
+
+    let odd = service(
+        "  template: {hostNetwork: true, containers: [{name: main, image: \
+         \"vllm/vllm-openai:v0.24.0\", env: [{name: VLLM_NIXL_ABORT_REQUEST_TIMEOUT, value: \
+         \"300\"}]}]}\n  \
+         prefill: {template: {containers: [{name: main, image: \"vllm/vllm-openai:v0.24.0\"}]}}",
+    );
+    let allowed = site.kubectl_with(&create, &odd);
+    assert!(allowed.status.success(), "{}", allowed.stderr);
+    let mut warnings = lines(&allowed.stderr, "Warning: ");
+    for expected in
+        ["V33: spec.template.hostNetwork: ", "V39: spec.template.containers[0].env[0]: "]
+    {
+        assert!(
+            warnings.iter().any(|line| line.starts_with(expected)),
+            "no {expected:?} in\n{}",
+            allowed.stderr
+        );
+    }
+    // The API server sorts the members of an object, a file is read as it is written.
+    let (errors, mut on_file) = validated(&site, &odd);
+    on_file.sort_unstable();
+    warnings.sort_unstable();
+    assert_eq!((errors, on_file), (Vec::new(), warnings));
+}
+
 #[test]
 fn a_pod_of_an_unknown_service_is_refused_with_the_nearest_name() {
     let site = site();
