@@ -91,11 +91,7 @@ impl Report {
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
-        if is_certain {
-            self.invalid(field, message, help);
-        } else {
-            self.unsure(field, message, help);
-        }
+        self.add_if(is_certain, Reason::Invalid, field, message.into(), help.into());
     }
 
     /// A value that is none of those that are known where that is certain, else a warning.
@@ -106,11 +102,7 @@ impl Report {
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
-        if is_certain {
-            self.unsupported(field, message, help);
-        } else {
-            self.unsure(field, message, help);
-        }
+        self.add_if(is_certain, Reason::NotSupported, field, message.into(), help.into());
     }
 
     /// What is wrong only as far as can be seen from here: a warning, whatever is set.
@@ -120,7 +112,20 @@ impl Report {
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
-        self.add(Reason::Invalid, Severity::Warn, field, message.into(), help.into());
+        self.add_if(false, Reason::Invalid, field, message.into(), help.into());
+    }
+
+    fn add_if(
+        &mut self,
+        is_certain: bool,
+        reason: Reason,
+        field: FieldPath,
+        message: String,
+        help: String,
+    ) {
+        let (reason, severity) =
+            if is_certain { (reason, self.severity) } else { (Reason::Invalid, Severity::Warn) };
+        self.add(reason, severity, field, message, help);
     }
 
     fn add(
